@@ -1,0 +1,125 @@
+/** The port behind which a container engine stands. Streams here are web streams; an engine joins them to its own. */
+export interface Runtime {
+  /** What the engine is, for `sandbox_status`, `/health` and `doctor`. Rejects with `engine_unavailable`. */
+  engine(signal?: AbortSignal): Promise<EngineInfo>;
+  /** Creates and starts a container; the volumes it names are created when missing. Idempotent by `spec.name`. */
+  open(spec: ContainerSpec, signal?: AbortSignal): Promise<Container>;
+  /** Every container of this instance, running or not, by label. */
+  list(signal?: AbortSignal): Promise<readonly ContainerRecord[]>;
+  /** A container known by a record, without a call to the engine. */
+  container(record: ContainerRecord): Container;
+  /** Every workspace volume of this instance, by label. */
+  volumes(signal?: AbortSignal): Promise<readonly string[]>;
+  /** Removes a workspace volume; a missing one is no error. */
+  removeVolume(name: string): Promise<void>;
+  /** Events of this instance's containers until the signal aborts. Reconnects by itself; `reconnected` says that some may be lost. */
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface EngineInfo {
+  readonly name: string;
+  readonly version: string;
+  readonly os: string;
+  readonly arch: string;
+  readonly cgroup: string;
+  readonly runtimes: readonly string[];
+  readonly storage: string;
+}
+
+/** A container as the domain asks for it. The hardening that never varies is the engine's business (`docker/spec.ts`). */
+export interface ContainerSpec {
+  readonly name: string;
+  readonly image: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly env: Readonly<Record<string, string>>;
+  /** The workspace volume, mounted at `/workspace`; owned by user 1000 when it is created. */
+  readonly volume: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  readonly shell: string;
+  readonly limits: ContainerLimits;
+  /** The OCI runtime's name; absent = the engine's default. */
+  readonly runtime?: string;
+  /** A seccomp profile's JSON text; absent = the engine's default. */
+  readonly seccomp?: string;
+  readonly mounts: readonly Mount[];
+  readonly network: 'none' | 'open';
+}
+
+export interface ContainerLimits {
+  /** Bytes. Swap is never added. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly pids: number;
+  /** Size of `/tmp` in bytes. */
+  readonly tmp: number;
+  readonly nofile: number;
+}
+
+/** An operator's mount: a named volume or a host directory, read-only unless written out. */
+export interface Mount {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+export interface ContainerRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly state: 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
+  /** Seconds since the epoch, by the engine's clock. */
+  readonly created: number;
+}
+
+export interface Container {
+  readonly id: string;
+  readonly name: string;
+  /** Starts a process as the sandbox's own user. Rejects with `sandbox_lost` when the container is gone. */
+  exec(argv: readonly string[], options?: ExecOptions): Promise<Process>;
+  usage(signal?: AbortSignal): Promise<Usage>;
+  state(signal?: AbortSignal): Promise<ContainerState>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Kills and removes the container, not its workspace. Idempotent. */
+  remove(): Promise<void>;
+}
+
+export interface ExecOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** With a terminal, stdout carries both streams and stderr is empty. */
+  readonly tty?: { readonly rows: number; readonly cols: number };
+  readonly signal?: AbortSignal;
+}
+
+/** A process in a container. Every stream must be read or cancelled; disposing ends the connection and leaves nothing pending. */
+export interface Process extends AsyncDisposable {
+  readonly stdin: WritableStream<Uint8Array>;
+  readonly stdout: ReadableStream<Uint8Array>;
+  readonly stderr: ReadableStream<Uint8Array>;
+  /** The exit code, once both streams have ended. Rejects with `sandbox_lost` when the container goes first. */
+  wait(): Promise<number>;
+  resize(rows: number, cols: number): Promise<void>;
+}
+
+export interface Usage {
+  /** Bytes in use, and the limit. */
+  readonly memory: number;
+  readonly memoryLimit: number;
+  readonly cpuSeconds: number;
+  readonly pids: number;
+  readonly pidsLimit: number;
+}
+
+export interface ContainerState {
+  readonly running: boolean;
+  readonly paused: boolean;
+  readonly exitCode: number | null;
+  readonly oomKilled: boolean;
+}
+
+export type RuntimeEvent =
+  | { readonly type: 'die'; readonly container: string; readonly exitCode: number }
+  | { readonly type: 'oom'; readonly container: string }
+  | { readonly type: 'destroy'; readonly container: string }
+  | { readonly type: 'reconnected' };

@@ -1,0 +1,53 @@
+import type { Key, Principal } from './key.ts';
+import type { EngineInfo } from './runtime.ts';
+import type { SandboxStatus, Workspace } from './workspace.ts';
+
+/** The port through which tools and routes reach sandboxes; `pool.ts` is behind it. */
+export interface Sandboxes {
+  /** The key's sandbox: created, woken or found, exactly once however many calls arrive together. */
+  acquire(key: Key, options?: AcquireOptions): Promise<Lease>;
+  /** A new sandbox with a handle of its own. */
+  create(
+    principal: Principal,
+    options?: { template?: string; ttl?: number; signal?: AbortSignal },
+  ): Promise<SandboxInfo>;
+  list(principal: Principal): Promise<SandboxInfo[]>;
+  /** Removes the sandbox and, unless `keepWorkspace`, its workspace. Rejects `not_found`, for a foreign handle as for an unknown one. */
+  end(key: Key, options?: { keepWorkspace?: boolean }): Promise<void>;
+  /** Status without creating or waking anything; `null` when the key has no sandbox. */
+  status(key: Key): Promise<SandboxStatus | null>;
+  /** `container`: a new container over the same workspace. `workspace`: an empty one, too. */
+  recreate(key: Key, scope: 'container' | 'workspace'): Promise<void>;
+  /** The end of an MCP session: its calls are aborted by the caller; removes the sandbox only when it was keyed by the session itself. */
+  detach(key: Key): Promise<void>;
+  health(): Promise<PoolHealth>;
+}
+
+export interface AcquireOptions {
+  readonly signal?: AbortSignal;
+  readonly template?: string;
+  /** Called with sentences while the caller waits: `queued at place 3`, `starting`. */
+  readonly onProgress?: (message: string) => void;
+}
+
+/** A hold on a sandbox: it is not idled out until every lease is disposed. */
+export interface Lease extends AsyncDisposable {
+  readonly workspace: Workspace;
+  /** Sentences: what this wake could not bring back; told to the model once. */
+  readonly lost: readonly string[];
+}
+
+export interface SandboxInfo {
+  readonly sandbox: string;
+  readonly template: string;
+  readonly state: SandboxStatus['state'];
+  readonly created: string;
+  readonly expires: string | null;
+}
+
+export interface PoolHealth {
+  readonly engine: EngineInfo | null;
+  readonly sandboxes: { readonly known: number; readonly running: number; readonly limit: number };
+  /** False when a running sandbox's shell does not answer; true when none runs. */
+  readonly shellAlive: boolean;
+}
