@@ -1,0 +1,41 @@
+import type { Live } from './live.ts';
+import type { ContainerRecord } from './runtime.ts';
+import type { SandboxRow } from './state.ts';
+
+/** A sandbox in memory. Its lifecycle steps (start, idle out, end) run one after another. */
+export class Entry {
+  row: SandboxRow;
+  live: Live | undefined;
+  leases = 0;
+  /** Milliseconds on the monotonic clock. */
+  lastUsed = performance.now();
+  /** What the last wake could not bring back. */
+  lost: readonly string[] = [];
+  /** True until a caller has been told of `lost`. */
+  untold = false;
+  /** A container that ran before this server started. */
+  found: ContainerRecord | undefined;
+  ended = false;
+  #steps: Promise<unknown> = Promise.resolve();
+
+  constructor(row: SandboxRow) {
+    this.row = row;
+  }
+
+  /** Runs a lifecycle step after those before it, whatever their outcome. */
+  step<T>(run: () => Promise<T>): Promise<T> {
+    const next = this.#steps.then(run, run);
+    this.#steps = next.catch(() => {});
+    return next;
+  }
+
+  takeLost(): readonly string[] {
+    if (!this.untold) return [];
+    this.untold = false;
+    return this.lost;
+  }
+
+  touch(): void {
+    this.lastUsed = performance.now();
+  }
+}

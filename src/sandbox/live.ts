@@ -1,0 +1,33 @@
+import type { Container, ContainerRecord } from './runtime.ts';
+import type { SandboxRow } from './state.ts';
+import type { Workspace } from './workspace.ts';
+
+/** A sandbox whose container runs and whose session host answers. Disposing detaches and ends nothing. */
+export interface Live extends AsyncDisposable {
+  readonly container: Container;
+  readonly workspace: Workspace;
+  activity(): Promise<Activity>;
+  /** False while the session host does not answer. */
+  alive(): boolean;
+  /** Settles when the container or its session host is gone for good; a clause such as `its container was killed`. */
+  readonly closed: Promise<string>;
+}
+
+/** What keeps a sandbox from being idled out. */
+export interface Activity {
+  readonly running: boolean;
+  /** Processes besides the idle shell and the terminals' own. */
+  readonly processes: number;
+  /** Terminals someone is watching. */
+  readonly watched: number;
+}
+
+/** Makes a row's sandbox live: a new container over its workspace, or the running one that a record names. */
+export interface Opener {
+  open(row: SandboxRow, signal: AbortSignal): Promise<Live>;
+  adopt(row: SandboxRow, record: ContainerRecord, signal: AbortSignal): Promise<Live>;
+}
+
+export function isWorking(activity: Activity): boolean {
+  return activity.running || activity.processes > 0 || activity.watched > 0;
+}

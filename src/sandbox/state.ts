@@ -1,0 +1,208 @@
+import { createHash, createHmac, randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { AppError } from '../errors.ts';
+import type { Key, Scope } from './key.ts';
+
+/** What the engine can't record about a sandbox. Times are milliseconds since the epoch. */
+export interface SandboxRow {
+  readonly handle: string;
+  readonly principal: string;
+  readonly scopeKind: Scope['kind'];
+  readonly scopeId: string;
+  readonly template: string;
+  readonly volume: string;
+  /** `live`: a container should exist; `idle`: only the workspace does. */
+  readonly state: 'live' | 'idle';
+  readonly created: number;
+  readonly lastUsed: number;
+  readonly expires: number | null;
+  /** Sentences for the next wake. */
+  readonly lost: readonly string[];
+}
+
+/** A command as a new server has to know it to go on with it. */
+export interface CommandRow {
+  readonly handle: string;
+  readonly commandId: string;
+  readonly record: string;
+}
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS instance (id TEXT NOT NULL, secret BLOB NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS sandboxes (
+    handle TEXT PRIMARY KEY, principal TEXT NOT NULL, scope_kind TEXT NOT NULL, scope_id TEXT NOT NULL,
+    template TEXT NOT NULL, volume TEXT NOT NULL UNIQUE, state TEXT NOT NULL, created INTEGER NOT NULL,
+    last_used INTEGER NOT NULL, expires INTEGER, lost TEXT NOT NULL,
+    UNIQUE (principal, scope_kind, scope_id)
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS commands (
+    handle TEXT NOT NULL REFERENCES sandboxes (handle) ON DELETE CASCADE,
+    command_id TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (handle, command_id)
+  ) STRICT;`;
+
+/**
+ * The embedded database under `state_dir`. Every change is written before it is acted on; it survives a kill of the
+ * server. One server at a time holds it; a second one is refused with `conflict`.
+ */
+export class State implements Disposable {
+  readonly #db: DatabaseSync;
+  readonly #lock: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  /** Names this installation's containers and volumes among those of others on the same engine. */
+  readonly instance: string;
+  readonly #secret: Uint8Array;
+
+  constructor(directory: string) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#lock = holdLock(join(directory, 'lock.sqlite'));
+    this.#db = new DatabaseSync(join(directory, 'state.sqlite'));
+    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
+    this.#db.exec(schema);
+    [this.instance, this.#secret] = this.#identity();
+  }
+
+  #identity(): [string, Uint8Array] {
+    const row = this.#prepare('SELECT id, secret FROM instance').get();
+    if (row) return [row['id'] as string, row['secret'] as Uint8Array];
+    const [id, secret] = [randomBytes(5).toString('hex'), randomBytes(32)];
+    this.#prepare('INSERT INTO instance VALUES (?, ?)').run(id, secret);
+    return [id, secret];
+  }
+
+  #prepare(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known) return known;
+    const statement = this.#db.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  /** 32 bytes that only this installation can derive, e.g. a session host's token. */
+  derive(purpose: string, name: string): Buffer {
+    return createHmac('sha256', this.#secret).update(`${purpose}\0${name}`).digest();
+  }
+
+  /** A digest fit for labels and logs: equal for equal names, telling nothing of them. */
+  digest(name: string): string {
+    return createHash('sha256').update(this.#secret).update(name).digest('hex').slice(0, 24);
+  }
+
+  find(key: Key): SandboxRow | undefined {
+    if (key.scope.kind === 'handle') return this.#owned(key.principal.id, key.scope.id);
+    const id = 'id' in key.scope ? key.scope.id : '';
+    return toRow(
+      this.#prepare('SELECT * FROM sandboxes WHERE principal = ? AND scope_kind = ? AND scope_id = ?').get(
+        key.principal.id,
+        key.scope.kind,
+        id,
+      ),
+    );
+  }
+
+  #owned(principal: string, handle: string): SandboxRow | undefined {
+    return toRow(this.#prepare('SELECT * FROM sandboxes WHERE handle = ? AND principal = ?').get(handle, principal));
+  }
+
+  get(handle: string): SandboxRow | undefined {
+    return toRow(this.#prepare('SELECT * FROM sandboxes WHERE handle = ?').get(handle));
+  }
+
+  all(): SandboxRow[] {
+    return this.#prepare('SELECT * FROM sandboxes').all().flatMap((row) => toRow(row) ?? []);
+  }
+
+  of(principal: string): SandboxRow[] {
+    return this.#prepare('SELECT * FROM sandboxes WHERE principal = ? ORDER BY created')
+      .all(principal)
+      .flatMap((row) => toRow(row) ?? []);
+  }
+
+  insert(row: SandboxRow): void {
+    this.#prepare('INSERT INTO sandboxes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
+      row.handle,
+      row.principal,
+      row.scopeKind,
+      row.scopeId,
+      row.template,
+      row.volume,
+      row.state,
+      row.created,
+      row.lastUsed,
+      row.expires,
+      JSON.stringify(row.lost),
+    );
+  }
+
+  /** Writes the fields that change in a sandbox's life. */
+  update(row: SandboxRow): void {
+    this.#prepare('UPDATE sandboxes SET volume = ?, state = ?, last_used = ?, lost = ? WHERE handle = ?').run(
+      row.volume,
+      row.state,
+      row.lastUsed,
+      JSON.stringify(row.lost),
+      row.handle,
+    );
+  }
+
+  remove(handle: string): void {
+    this.#prepare('DELETE FROM sandboxes WHERE handle = ?').run(handle);
+  }
+
+  count(): number {
+    return Number(this.#prepare('SELECT count(*) AS n FROM sandboxes').get()?.['n']);
+  }
+
+  saveCommand(row: CommandRow): void {
+    this.#prepare('INSERT OR REPLACE INTO commands VALUES (?, ?, ?)').run(row.handle, row.commandId, row.record);
+  }
+
+  dropCommand(handle: string, commandId: string): void {
+    this.#prepare('DELETE FROM commands WHERE handle = ? AND command_id = ?').run(handle, commandId);
+  }
+
+  dropCommands(handle: string): void {
+    this.#prepare('DELETE FROM commands WHERE handle = ?').run(handle);
+  }
+
+  commands(handle: string): CommandRow[] {
+    return this.#prepare('SELECT command_id, record FROM commands WHERE handle = ?')
+      .all(handle)
+      .map((row) => ({ handle, commandId: row['command_id'] as string, record: row['record'] as string }));
+  }
+
+  [Symbol.dispose](): void {
+    this.#db.close();
+    this.#lock.close();
+  }
+}
+
+/** An exclusive transaction that lasts as long as the process: the operating system ends it with a killed server. */
+function holdLock(path: string): DatabaseSync {
+  const lock = new DatabaseSync(path, { timeout: 2000 });
+  try {
+    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;');
+    return lock;
+  } catch (cause) {
+    lock.close();
+    throw new AppError('conflict', 'server.state_dir: another Berth server is using this directory; stop it or choose another directory.', { cause });
+  }
+}
+
+function toRow(row: Record<string, unknown> | undefined): SandboxRow | undefined {
+  if (!row) return undefined;
+  return {
+    handle: row['handle'] as string,
+    principal: row['principal'] as string,
+    scopeKind: row['scope_kind'] as Scope['kind'],
+    scopeId: row['scope_id'] as string,
+    template: row['template'] as string,
+    volume: row['volume'] as string,
+    state: row['state'] as SandboxRow['state'],
+    created: row['created'] as number,
+    lastUsed: row['last_used'] as number,
+    expires: row['expires'] as number | null,
+    lost: JSON.parse(row['lost'] as string) as string[],
+  };
+}
