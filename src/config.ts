@@ -1,0 +1,195 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import type { z } from 'zod';
+import {
+  ConfigError,
+  entriesFromEnv,
+  entriesFromFile,
+  entriesFromOverrides,
+  fileVariables,
+  label,
+  variable,
+  type Entry,
+  type Env,
+  type Override,
+  type Source,
+} from './config/layers.ts';
+import { builtInTemplates, inertKeys, schema, type Settings } from './config/schema.ts';
+
+export { ConfigError, type Override, type Source } from './config/layers.ts';
+export type { Template } from './config/schema.ts';
+export type { ApiKey } from './config/values.ts';
+
+/** The effective settings: checked, with defaults, durations in seconds, sizes in bytes. Holds no secret but templates' env. */
+export type Config = Omit<Settings, 'auth' | 'audit'> & {
+  readonly auth: Settings['auth'] & { readonly mode: 'none' | 'keys' };
+  readonly audit: Settings['audit'] & { readonly enabled: boolean; readonly file: string };
+};
+
+export interface ConfigInput {
+  readonly env: Env;
+  /** Settings from the command line; they win over everything. */
+  readonly overrides?: readonly Override[];
+  /** Path of the YAML file (`--config`); absent: `BERTH_CONFIG_FILE`, or none. */
+  readonly file?: string;
+  readonly readFile?: (path: string) => string;
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** By setting (`server.port`): where its value came from. Absent = default. */
+  readonly sources: ReadonlyMap<string, Source>;
+  /** Sentences for the log: what was accepted without meaning anything. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Defaults, under the security file, under the file, under the environment, under the command line.
+ * Throws `ConfigError`, whose message is one line, for an unknown key, a bad value or an unreadable file.
+ */
+export function loadConfig(input: ConfigInput): LoadedConfig {
+  const given = layers(input);
+  const entries = [...builtIns(input.env), ...given.filter((entry) => !isInert(entry))];
+  const latest = new Map(entries.map((entry) => [entry.path.join('.'), entry]));
+  const sources = new Map([...latest].map(([key, entry]) => [key, entry.source]));
+  const settings = parse(assemble(latest), sources);
+  checkAcross(settings, sources);
+  return { config: effective(settings, sources), sources, notes: given.filter(isInert).map(inertNote) };
+}
+
+function layers(input: ConfigInput): readonly Entry[] {
+  const { env, overrides = [], readFile = (path) => readFileSync(path, 'utf8') } = input;
+  const security = variable(env, fileVariables.security);
+  const main = input.file === undefined ? variable(env, fileVariables.config) : { name: '--config', value: input.file };
+  return [
+    ...(security ? entriesFromFile(security.value, readOrThrow(readFile, security)) : []),
+    ...(main ? entriesFromFile(main.value, readOrThrow(readFile, main)) : []),
+    ...entriesFromEnv(env),
+    ...entriesFromOverrides(overrides),
+  ];
+}
+
+function readOrThrow(readFile: (path: string) => string, from: { name: string; value: string }): string {
+  try {
+    return readFile(from.value);
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable';
+    throw new ConfigError(`${from.name}: expected a readable file, got ${JSON.stringify(from.value)} (${code})`, {
+      cause,
+    });
+  }
+}
+
+const byDefault: Source = { kind: 'default', name: '' };
+
+function builtIns(env: Env): readonly Entry[] {
+  const state = env['XDG_STATE_HOME'] || `${env['HOME'] || '/var/lib'}/.local/state`;
+  const templates = Object.entries(builtInTemplates).map(([name, { image }]) => [`templates.${name}.image`, image]);
+  return [['server.state_dir', `${state}/berth`], ...templates].map(([key = '', value]) => ({
+    path: key.split('.'),
+    value,
+    source: byDefault,
+  }));
+}
+
+const isInert = (entry: Entry): boolean => inertKeys.has(entry.path.join('.'));
+
+function inertNote({ source, path }: Entry): string {
+  return `${label(source, path.join('.'))} is a setting of MCP Persistent Shell without a meaning here; it is ignored.`;
+}
+
+type Mapping = { [key: string]: unknown };
+
+function assemble(entries: ReadonlyMap<string, Entry>): Mapping {
+  const root: Mapping = {};
+  for (const { path, value } of entries.values()) place(root, path, value);
+  const templates = root['templates'] as Mapping;
+  for (const [key, { value }] of entries)
+    if (value === false && isTemplate(key)) delete templates[key.split('.')[1] ?? ''];
+  return root;
+}
+
+const isTemplate = (key: string): boolean => /^templates\.[^.]+$/.test(key);
+
+function place(root: Mapping, path: readonly string[], value: unknown): void {
+  const [last = '', ...parents] = path.toReversed();
+  if (isTemplate(path.join('.'))) return;
+  let at = root;
+  for (const key of parents.toReversed()) at = (at[key] ??= {}) as Mapping;
+  at[last] = value;
+}
+
+function parse(raw: Mapping, sources: ReadonlyMap<string, Source>): Settings {
+  const result = schema.safeParse(raw);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw issue ? issueError(issue, sources) : new ConfigError('the settings do not fit together');
+}
+
+function issueError(issue: z.core.$ZodIssue, sources: ReadonlyMap<string, Source>): ConfigError {
+  const key = issue.path.join('.');
+  const source = sources.get(key);
+  if (source) return new ConfigError(`${label(source, key)}: ${issue.message}`);
+  const group = issue.path.slice(0, 2).join('.');
+  const [sibling, from = byDefault] = [...sources].find(([other]) => other.startsWith(`${group}.`)) ?? [];
+  return new ConfigError(
+    `${label(from, sibling ?? key)}: expected ${key} beside it, as ${group} is no built-in template`,
+  );
+}
+
+function checkAcross(settings: Settings, sources: ReadonlyMap<string, Source>): void {
+  const fail = (key: string, text: string): never => {
+    throw new ConfigError(`${label(sources.get(key) ?? byDefault, key)}: ${text}`);
+  };
+  const names = Object.keys(settings.templates).join(', ') || 'none at all';
+  const known = (template: string) => Object.hasOwn(settings.templates, template);
+  if (!known(settings.session.template)) {
+    fail('session.template', `expected one of the templates (${names}), got "${settings.session.template}"`);
+  }
+  for (const key of settings.auth.keys) {
+    const unknown = key.templates?.find((template) => !known(template));
+    if (unknown) fail('auth.keys', `expected templates among ${names} for "${key.name}", got "${unknown}"`);
+  }
+  if (settings.shell.timeout > settings.shell.max_timeout) {
+    const { timeout, max_timeout: most } = settings.shell;
+    fail('shell.timeout', `expected at most shell.max_timeout (${most} seconds), got ${timeout}`);
+  }
+  if (settings.auth.mode === 'keys' && settings.auth.keys.length === 0) {
+    fail('auth.mode', 'expected at least one key in auth.keys, got none');
+  }
+  if (settings.auth.mode === undefined && settings.auth.keys.length === 0 && !isLoopback(settings.server.host)) {
+    fail(
+      'server.host',
+      `expected auth.keys beyond loopback (or auth.mode: none, written out), got ${JSON.stringify(settings.server.host)} without keys`,
+    );
+  }
+}
+
+export function isLoopback(host: string): boolean {
+  if (host === 'localhost' || host === '::1' || host === '[::1]') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}
+
+function effective(settings: Settings, sources: ReadonlyMap<string, Source>): Config {
+  const { auth, audit, security } = settings;
+  const on = security.audit_log || audit.stdout || sources.has('audit.file');
+  return {
+    ...settings,
+    shell: security.enabled ? capped(settings.shell, security) : settings.shell,
+    auth: { ...auth, mode: auth.mode ?? (auth.keys.length > 0 ? 'keys' : 'none') },
+    audit: { ...audit, enabled: on, file: audit.file ?? `${settings.server.state_dir}/audit.jsonl` },
+  };
+}
+
+function capped(shell: Settings['shell'], security: Settings['security']): Settings['shell'] {
+  const most = security.max_execution_time ?? shell.max_timeout;
+  const bytes = security.max_output_size ?? Number.MAX_SAFE_INTEGER;
+  const head = Math.min(shell.output_head, Math.floor(bytes / 3));
+  return {
+    ...shell,
+    max_timeout: most,
+    timeout: Math.min(shell.timeout, most),
+    output_head: head,
+    output_tail: Math.min(shell.output_tail, bytes - head),
+  };
+}

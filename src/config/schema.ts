@@ -1,0 +1,236 @@
+import { z } from 'zod';
+import {
+  apiKeys,
+  flag,
+  httpUrl,
+  list,
+  mount,
+  name,
+  number,
+  oneOf,
+  optional,
+  path,
+  pattern,
+  required,
+  seconds,
+  setting,
+  size,
+  text,
+  variables,
+  whole,
+} from './values.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+const day = 86400;
+
+const host = text('a host name or an address', /^[^\s/]+$/);
+const hostPattern = text('a host name, with a port or a leading *. where wanted', /^(\*\.)?[^\s/*]+$|^\*$/);
+const originPattern = text('an origin like https://chat.example.com', /^\*$|^[a-z][a-z0-9+.-]*:\/\/[^\s/]+$/i);
+const header = text('an HTTP header name', /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/);
+const metaKey = text('a _meta key', /^[^\s]{1,200}$/);
+const image = text('an image reference', /^[A-Za-z0-9][\w.\-/:@]*$/);
+
+const server = z.strictObject({
+  host: setting(host, '127.0.0.1', 'Address to listen on. Beyond loopback, `auth` must be set.'),
+  port: setting(whole(0, 65535), 3000, 'Port to listen on; 0 picks a free one.'),
+  public_url: optional(httpUrl, 'The address clients use, for links handed to them.', 'from the request'),
+  allowed_hosts: setting(
+    list(hostPattern, 'host names'),
+    [],
+    'Host headers accepted besides loopback names and `public_url`, e.g. `host.docker.internal:3000`; `*` accepts any.',
+  ),
+  allowed_origins: setting(list(originPattern, 'origins'), [], 'Browser origins accepted besides loopback ones.'),
+  body_limit: setting(size(KiB, GiB), 8 * MiB, 'Longest request body on `/mcp`.'),
+  upload_limit: setting(size(0, 1024 * GiB), 10 * GiB, 'Longest file or tar upload.'),
+  keepalive: setting(seconds(1, 250), 15, 'Seconds between keepalive comments on open streams.'),
+  drain: setting(seconds(0, 3600), 10, 'Seconds that calls in flight get at SIGTERM.'),
+  state_dir: required(path, 'Where the instance keeps its identity and state (default `$XDG_STATE_HOME/berth`).'),
+  strict: setting(flag, false, 'Refuse to start on a host that `berth doctor` finds unsafe.'),
+});
+
+const auth = z.strictObject({
+  mode: optional(
+    oneOf(['none', 'keys']),
+    '`none` lets everybody in as one principal; `keys` asks for a bearer key.',
+    '`keys` with keys, else `none` on loopback',
+  ),
+  keys: setting(
+    apiKeys,
+    [],
+    'API keys: `{name, key or sha256, templates?}`; in a variable `name=key,name2=key`. Only hashes are kept.',
+  ),
+});
+
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+const logging = z.strictObject({
+  level: setting(oneOf(levels, { warning: 'warn', critical: 'fatal' }), 'info', 'Least level to log.'),
+  format: setting(oneOf(['json', 'pretty'], { console: 'pretty' }), 'json', '`pretty` is for a person at a terminal.'),
+});
+
+const session = z.strictObject({
+  timeout: setting(seconds(1), 3600, 'Idle seconds after which a sandbox ends; its workspace stays.'),
+  max_sessions: setting(whole(1, 100_000), 100, 'Most sandboxes running at once.'),
+  cleanup_interval: setting(seconds(1, day), 300, 'Seconds between sweeps for idle and orphaned sandboxes.'),
+  template: setting(name, 'data', 'Template of a sandbox nobody chose one for.'),
+  scope: setting(
+    oneOf(['auto', 'conversation', 'session', 'principal']),
+    'auto',
+    'What a sandbox belongs to: `auto` takes the conversation where a client names one, else the MCP session, else the principal.',
+  ),
+  ttl: setting(seconds(1), day, 'Idle seconds after which an MCP session is forgotten.'),
+  max_mcp_sessions: setting(whole(1, 1_000_000), 1000, 'Most MCP sessions at once.'),
+  orphan_after: setting(seconds(60), day, 'Seconds without a server after which a sandbox ends by itself.'),
+  conversation_headers: setting(
+    list(header, 'header names'),
+    ['X-OpenWebUI-Chat-Id', 'X-LibreChat-Conversation-Id'],
+    'Headers that name the conversation, always within the caller’s own principal.',
+  ),
+  conversation_meta: setting(
+    list(metaKey, '_meta keys'),
+    ['vscode.conversationId', 'openai/session'],
+    '`_meta` keys that name the conversation.',
+  ),
+});
+
+const shell = z.strictObject({
+  default_shell: setting(path, '/bin/bash', 'Shell of a sandbox; an image without it gets a static bash.'),
+  timeout: setting(seconds(0.1), 120, 'Seconds a command may run unless the call says otherwise.'),
+  max_timeout: setting(seconds(0.1), 3600, 'Most seconds a call may ask for.'),
+  output_head: setting(size(0, 16 * MiB), 16 * KiB, 'Bytes shown from the start of a long output, per stream.'),
+  output_tail: setting(size(0, 16 * MiB), 32 * KiB, 'Bytes shown from its end, per stream.'),
+  window: setting(size(64 * KiB, 64 * MiB), MiB, 'Bytes of each stream kept for `check_command`.'),
+  history: setting(whole(1, 1000), 32, 'Finished commands a sandbox remembers.'),
+  queue: setting(whole(0, 1000), 32, 'Commands that may wait for a sandbox’s shell.'),
+});
+
+const terminal = z.strictObject({
+  max: setting(whole(0, 256), 8, 'Open terminals per sandbox.'),
+  scrollback: setting(whole(0, 100_000), 1000, 'Lines kept above the screen.'),
+  buffer: setting(size(64 * KiB, 64 * MiB), MiB, 'Bytes kept for the next streaming read.'),
+  cols: setting(whole(1, 1000), 80, 'Columns unless the call says otherwise.'),
+  rows: setting(whole(1, 500), 24, 'Rows unless the call says otherwise.'),
+  watchers: setting(whole(1, 1000), 16, 'Live viewers per terminal.'),
+});
+
+const docker = z.strictObject({
+  host: optional(
+    text('an engine address like unix:///var/run/docker.sock', /^(unix|tcp|http|https|ssh|npipe):\/\/\S+$/),
+    'Engine address.',
+    '`DOCKER_HOST`, the current docker context, or the default socket',
+  ),
+  max_parallel_starts: setting(whole(1, 256), 8, 'Containers started at the same time.'),
+  call_timeout: setting(seconds(1, 600), 30, 'Seconds an engine call may take.'),
+  host_image: setting(image, 'berth/session-host:latest', 'Image that carries the session host.'),
+});
+
+/** One kind of sandbox, named by the operator. */
+export const template = z.strictObject({
+  image: required(image, 'Image; a digest pins it.'),
+  memory: setting(size(16 * MiB), GiB, 'Memory limit; swap is never added.'),
+  cpus: setting(number(0.01, 1024), 1, 'CPUs.'),
+  pids: setting(whole(16, 100_000), 256, 'Most processes and threads.'),
+  tmp: setting(size(MiB), 256 * MiB, 'Size of `/tmp`; counts as memory.'),
+  nofile: setting(whole(64, 1_048_576), 1024, 'Open files per process.'),
+  network: setting(oneOf(['none', 'open']), 'none', '`open` joins the engine’s bridge.'),
+  env: setting(variables, {}, 'Environment variables.'),
+  mounts: setting(list(mount, 'source:target[:rw]'), [], 'Named volumes or host directories, read-only unless `:rw`.'),
+  runtime: optional(text('an OCI runtime name', /^[\w.-]+$/), 'OCI runtime, e.g. `runsc`.', 'the engine’s'),
+  seccomp: optional(
+    text('an absolute path or "engine"', /^(\/.*|engine)$/),
+    'Seccomp profile; `engine` takes the engine’s own.',
+    'the built-in profile',
+  ),
+});
+
+const workspace = z.strictObject({
+  retention: setting(number(0, 36_500), 0, 'Days to keep an unused workspace; 0 keeps it for ever.'),
+  session_retention: setting(
+    number(0, 36_500),
+    0,
+    'Days to keep the workspace of an ended MCP session that owned it alone; 0 removes it at once.',
+  ),
+});
+
+const tools = z.strictObject({
+  enabled: setting(
+    list(text('a tool name', /^[a-z_]{1,64}$/), 'tool names'),
+    [],
+    'Tools to offer; an empty list offers all.',
+  ),
+});
+
+const security = z.strictObject({
+  enabled: setting(flag, false, 'Check commands against the two lists below. A guard rail, not a boundary.'),
+  allowed_executables: setting(
+    list(text('a command name', /^[^\s/]+$/), 'command names'),
+    [],
+    'Commands a script may name; an empty list allows all.',
+  ),
+  blocked_patterns: setting(
+    list(pattern, 'regular expressions'),
+    [],
+    'Scripts and commands matching one of these are refused.',
+  ),
+  max_execution_time: optional(seconds(1), 'With `enabled`: caps `shell.timeout` and `shell.max_timeout`.', '–'),
+  max_output_size: optional(size(1024), 'With `enabled`: caps `shell.output_head` + `shell.output_tail`.', '–'),
+  working_directory: setting(
+    text('a directory under /workspace', /^\/workspace(\/(?!\.\.?(\/|$))[^/]+)*\/?$/),
+    '/workspace',
+    'Where the shell starts.',
+  ),
+  audit_log: setting(flag, false, 'Write the audit log, to `audit.file`.'),
+});
+
+const audit = z.strictObject({
+  file: optional(path, 'Audit log; setting it turns the log on.', '`audit.jsonl` in `server.state_dir`'),
+  stdout: setting(flag, false, 'Write audit lines to standard output, too.'),
+  max_size: setting(size(64 * KiB), 64 * MiB, 'Size at which the file is rotated.'),
+  keep: setting(whole(1, 10_000), 10, 'Rotated files to keep.'),
+});
+
+const limits = z.strictObject({
+  sandboxes: setting(whole(), 0, 'Sandboxes per principal; 0 leaves only `session.max_sessions`.'),
+  commands: setting(whole(), 0, 'Running commands per principal; 0 = no limit.'),
+  terminals: setting(whole(), 0, 'Open terminals per principal; 0 = no limit.'),
+  memory: setting(size(), 0, 'Memory of a principal’s running sandboxes together; 0 = no limit.'),
+  requests_per_minute: setting(whole(), 0, 'Requests per principal and minute; 0 = no limit.'),
+  upload_bytes_per_hour: setting(size(), 0, 'Uploaded bytes per principal and hour; 0 = no limit.'),
+  cpu_minutes_per_hour: setting(number(0, 1_000_000), 0, 'CPU minutes per principal and hour; 0 = no limit.'),
+});
+
+/** Every setting, with its default, description and check. */
+export const schema = z.strictObject({
+  server: server.prefault({} as never),
+  auth: auth.prefault({}),
+  logging: logging.prefault({}),
+  session: session.prefault({}),
+  shell: shell.prefault({}),
+  terminal: terminal.prefault({}),
+  docker: docker.prefault({}),
+  templates: z.record(z.string(), template).prefault({}),
+  workspace: workspace.prefault({}),
+  tools: tools.prefault({}),
+  security: security.prefault({}),
+  audit: audit.prefault({}),
+  limits: limits.prefault({}),
+});
+
+export type Settings = z.infer<typeof schema>;
+export type Template = z.infer<typeof template>;
+
+/** The templates that exist unless the operator takes them away with `false`. */
+export const builtInTemplates = {
+  data: { image: 'berth/data:latest' },
+  base: { image: 'berth/base:latest' },
+} as const;
+
+/** Keys of MCP Persistent Shell that mean nothing here: accepted, and named in a note. */
+export const inertKeys: ReadonlySet<string> = new Set([
+  'server.name',
+  'server.version',
+  'shell.prompt_marker',
+  'security.run_as_user',
+]);
