@@ -1,0 +1,77 @@
+import { Hono } from 'hono';
+import type { McpServer } from '@modelcontextprotocol/server';
+import type { Config } from './config.ts';
+import { AppError } from './errors.ts';
+import { authenticate } from './http/auth.ts';
+import type { HttpEnv } from './http/env.ts';
+import { errorResponse, onError } from './http/errors.ts';
+import { healthRoutes, metricsRoutes } from './http/health.ts';
+import { hostCheck } from './http/host.ts';
+import { logLine } from './http/log-line.ts';
+import { mcpRoutes } from './http/mcp.ts';
+import { originCheck } from './http/origin.ts';
+import { rateLimit } from './http/rate.ts';
+import { requestId } from './http/request-id.ts';
+import type { Logger } from './log.ts';
+import type { Tool } from './mcp/define-tool.ts';
+import { McpEndpoint } from './mcp/endpoint.ts';
+import { toolSet } from './mcp/tool-set.ts';
+import { createMetrics } from './metrics.ts';
+import type { Sandboxes } from './sandbox/sandboxes.ts';
+
+/** What the composition root hands to the application. */
+export interface AppContext {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly sandboxes: Sandboxes;
+  readonly version: string;
+  /** True from the first SIGTERM on: `/ready` answers 503 and new tool calls are refused. */
+  draining(): boolean;
+  /** Tools besides the product's own; only tests have any. */
+  readonly extraTools?: readonly Tool[];
+  /** Registers prompts, resources and the like on each new protocol server; only tests do. */
+  readonly extendMcp?: (server: McpServer) => void;
+}
+
+export interface App extends AsyncDisposable {
+  readonly hono: Hono<HttpEnv>;
+  /** Waits for the calls in flight; those that outlast it end with the error `draining`. */
+  drain(milliseconds: number): Promise<void>;
+}
+
+export function createApp(ctx: AppContext): App {
+  const { config, log, sandboxes } = ctx;
+  const metrics = createMetrics(
+    () => sandboxes.health(),
+    () => endpoint.sessions.size,
+  );
+  const tools = toolSet(config.tools.enabled, ctx.extraTools);
+  const endpoint = new McpEndpoint({
+    config,
+    log,
+    sandboxes,
+    metrics,
+    tools,
+    version: ctx.version,
+    draining: () => ctx.draining(),
+    ...(ctx.extendMcp && { extend: ctx.extendMcp }),
+  });
+  const hono = new Hono<HttpEnv>();
+  hono.onError(onError);
+  hono.notFound((c) => errorResponse(c, new AppError('not_found', `There is nothing at ${c.req.path.slice(0, 200)}.`)));
+  hono.use(requestId(), logLine(log, metrics));
+  hono.route('/', healthRoutes(ctx));
+  hono.use(
+    hostCheck(config.server),
+    originCheck(config.server),
+    authenticate(config.auth),
+    rateLimit(config.limits.requests_per_minute),
+  );
+  hono.route('/', mcpRoutes(endpoint, config));
+  hono.route('/', metricsRoutes(metrics));
+  return {
+    hono,
+    drain: (milliseconds) => endpoint.drain(milliseconds),
+    [Symbol.asyncDispose]: () => endpoint[Symbol.asyncDispose](),
+  };
+}

@@ -1,0 +1,20 @@
+import type { HttpBindings } from '@hono/node-server';
+import type { Logger } from 'pino';
+import type { Principal } from '../sandbox/key.ts';
+
+/** What middleware puts on a request for those after it. */
+export interface HttpEnv {
+  // Absent when a test calls the app without a server.
+  Bindings: Partial<HttpBindings>;
+  Variables: {
+    requestId: string;
+    /** Carries the request id. */
+    log: Logger;
+    /** Set by authentication. */
+    principal: Principal;
+    /** The bearer token that came, for redaction. */
+    secrets: readonly string[];
+    /** Fields of the request's log line; handlers add to it. */
+    line: Record<string, unknown>;
+  };
+}

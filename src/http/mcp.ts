@@ -1,0 +1,31 @@
+import { Hono } from 'hono';
+import type { Config } from '../config.ts';
+import type { McpEndpoint } from '../mcp/endpoint.ts';
+import { oneLine } from '../mcp/text.ts';
+import { readJson } from './body.ts';
+import type { HttpEnv } from './env.ts';
+
+/** `/mcp`. Only a POST has a body: some clients announce JSON on a GET or DELETE that has none. */
+export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> {
+  return new Hono<HttpEnv>().all('/mcp', async (c) => {
+    const body = c.req.method === 'POST' ? await readJson(c.req.raw, config.server.body_limit) : undefined;
+    Object.assign(c.get('line'), summary(body, c.req.header('mcp-session-id')));
+    const caller = {
+      principal: c.get('principal'),
+      requestId: c.get('requestId'),
+      log: c.get('log'),
+      secrets: c.get('secrets'),
+    };
+    return endpoint.handle(c.req.raw, caller, body);
+  });
+}
+
+/** What of a message belongs into the request's log line. */
+function summary(body: unknown, session: string | undefined): Record<string, unknown> {
+  const { method, params } = (body ?? {}) as { method?: unknown; params?: { name?: unknown } };
+  return {
+    ...(typeof method === 'string' && { rpc: oneLine(method, 64) }),
+    ...(method === 'tools/call' && typeof params?.name === 'string' && { tool: oneLine(params.name, 64) }),
+    ...(session && { session: oneLine(session, 64) }),
+  };
+}

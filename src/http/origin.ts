@@ -1,0 +1,29 @@
+import { createMiddleware } from 'hono/factory';
+import type { Config } from '../config.ts';
+import { AppError } from '../errors.ts';
+import type { HttpEnv } from './env.ts';
+import { isLoopbackName } from './loopback.ts';
+
+/** Refuses a browser's Origin that is not this machine's, the public URL's, or allowed; other clients send none. */
+export function originCheck(settings: Config['server']) {
+  const own = settings.public_url ? [new URL(settings.public_url).origin] : [];
+  const allowed = new Set(
+    [...settings.allowed_origins, ...own].map((origin) => origin.toLowerCase().replace(/\/$/, '')),
+  );
+  return createMiddleware<HttpEnv>(async (c, next) => {
+    const origin = c.req.header('origin')?.toLowerCase();
+    if (origin && !allowed.has('*') && !allowed.has(origin) && !isLoopbackOrigin(origin)) {
+      const shown = JSON.stringify(origin.slice(0, 100));
+      throw new AppError(
+        'forbidden',
+        `The Origin ${shown} is not accepted; the operator can add it to server.allowed_origins.`,
+      );
+    }
+    await next();
+  });
+}
+
+function isLoopbackOrigin(origin: string): boolean {
+  const url = URL.parse(origin);
+  return url !== null && /^https?:$/.test(url.protocol) && isLoopbackName(url.hostname);
+}

@@ -1,0 +1,69 @@
+import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
+import { createAdaptorServer } from '@hono/node-server';
+import type { App } from '../app.ts';
+import { AppError } from '../errors.ts';
+
+export interface HttpServer extends AsyncDisposable {
+  readonly port: number;
+  /** `http://127.0.0.1:3000`, without a path. */
+  readonly url: string;
+  /** Stops taking connections, gives calls in flight `drain` milliseconds, then closes everything. Idempotent. */
+  close(drain?: number): Promise<void>;
+}
+
+/** Serves the app. Rejects with one sentence when the address cannot be had. */
+export async function listen(app: App, host: string, port: number): Promise<HttpServer> {
+  const server = createAdaptorServer({ fetch: app.hono.fetch, overrideGlobalObjects: false }) as Server;
+  server.headersTimeout = 15_000;
+  // Uploads may take hours; routes bound their own bodies.
+  server.requestTimeout = 0;
+  server.keepAliveTimeout = 65_000;
+  server.maxHeadersCount = 200;
+  await bind(server, host, port);
+  const address = server.address() as AddressInfo;
+  let closing: Promise<void> | undefined;
+  const close = (drain = 0) => (closing ??= shut(server, app, drain));
+  return {
+    port: address.port,
+    url: `http://${urlHost(host)}:${address.port}`,
+    close,
+    [Symbol.asyncDispose]: () => close(),
+  };
+}
+
+function bind(server: Server, host: string, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)));
+  server.listen(port, host, resolve);
+  return promise;
+}
+
+function bindError(error: NodeJS.ErrnoException, host: string, port: number): AppError {
+  const why: Record<string, string> = {
+    EADDRINUSE: 'another program listens there; stop it or set server.port',
+    EACCES: 'this user may not; choose a port above 1023',
+    EADDRNOTAVAIL: 'this machine has no such address; set server.host',
+    ENOTFOUND: 'that name resolves to no address; set server.host',
+  };
+  return new AppError('conflict', `Cannot listen on ${host}:${port}: ${why[error.code ?? ''] ?? error.code}.`, {
+    cause: error,
+  });
+}
+
+async function shut(server: Server, app: App, drain: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  await app.drain(drain);
+  await app[Symbol.asyncDispose]();
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), 250);
+  await closed;
+  clearTimeout(timer);
+}
+
+function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  if (host === '::') return '[::1]';
+  return host.includes(':') ? `[${host}]` : host;
+}

@@ -1,0 +1,66 @@
+import {
+  createMcpHandler,
+  isInitializeRequest,
+  isJsonContentType,
+  isLegacyRequest,
+} from '@modelcontextprotocol/server';
+import type { McpHttpHandler } from '@modelcontextprotocol/server';
+import { AppError } from '../errors.ts';
+import { Activity } from './activity.ts';
+import type { McpContext } from './context.ts';
+import { rpcErrorResponse } from './rpc-error.ts';
+import { authInfoOf, createMcpServer, type Caller } from './server.ts';
+import { Sessions } from './sessions.ts';
+
+/** `/mcp` for both eras, on web-standard requests. */
+export class McpEndpoint implements AsyncDisposable {
+  readonly activity = new Activity();
+  readonly sessions: Sessions;
+  readonly #modern: McpHttpHandler;
+
+  constructor(ctx: McpContext) {
+    this.sessions = new Sessions(ctx, this.activity);
+    this.#modern = createMcpHandler(() => createMcpServer(ctx, this.activity), {
+      legacy: 'reject',
+      responseMode: 'sse',
+      keepAliveMs: ctx.config.server.keepalive * 1000,
+      onerror: (error) => ctx.log.debug({ err: error }, 'mcp request'),
+    });
+  }
+
+  /** `body` is the parsed JSON of a POST. */
+  async handle(request: Request, caller: Caller, body: unknown): Promise<Response> {
+    if (request.method === 'POST' && !isJsonContentType(request.headers.get('content-type')))
+      return rpcErrorResponse(415, -32000, 'The Content-Type of a POST must be application/json.');
+    if (await isLegacyRequest(request, body)) return this.#legacy(request, caller, body);
+    return this.#modern.fetch(request, { authInfo: authInfoOf(caller), parsedBody: body });
+  }
+
+  #legacy(request: Request, caller: Caller, body: unknown): Promise<Response> | Response {
+    if (isInitializeRequest(body)) return this.sessions.initialize(request, caller, body);
+    const id = request.headers.get('mcp-session-id');
+    if (!id)
+      return rpcErrorResponse(
+        400,
+        -32000,
+        'Bad Request: the Mcp-Session-Id header is required; send initialize first.',
+      );
+    const session = this.sessions.find(id, caller.principal);
+    if (!session) return rpcErrorResponse(404, -32001, 'Session not found');
+    return session.handle(request, caller, body);
+  }
+
+  /** Waits for the calls in flight, at most `milliseconds`; the rest end with the error `draining`. */
+  async drain(milliseconds: number): Promise<void> {
+    const { promise: deadline, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, milliseconds);
+    await Promise.race([this.activity.idle(), deadline]);
+    clearTimeout(timer);
+    this.activity.abort(new AppError('draining', 'The server is shutting down and gave this call up; call again.'));
+    await Promise.race([this.activity.idle(), new Promise((done) => setTimeout(done, 1000).unref())]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#modern.close(), this.sessions[Symbol.asyncDispose]()]);
+  }
+}

@@ -1,0 +1,86 @@
+import {
+  McpServer,
+  ProtocolError,
+  ProtocolErrorCode,
+  type CallToolResult,
+  type ServerContext,
+} from '@modelcontextprotocol/server';
+import type { Logger } from 'pino';
+import type { Principal } from '../sandbox/key.ts';
+import type { McpContext } from './context.ts';
+import { runTool } from './run-tool.ts';
+import { oneLine } from './text.ts';
+
+/** What the HTTP layer knows of a request; it rides on the transport's auth information. */
+export interface Caller {
+  readonly principal: Principal;
+  readonly requestId: string;
+  readonly log: Logger;
+  readonly secrets: readonly string[];
+}
+
+/** Counts calls, so that nothing idles out or drains away under one. */
+export interface CallTracker {
+  /** Call the returned function when the call has ended. */
+  begin(): () => void;
+  /** Aborts calls when the server gives them up. */
+  readonly signal: AbortSignal;
+}
+
+const instructions =
+  'Each caller has a private Linux sandbox with a persistent shell: execute_command runs a command in it, upload_file and download_file move files, start_shell_session opens an interactive terminal.';
+
+/** A protocol server for one session (2025 era) or one request (2026 era); instances are never shared. */
+export function createMcpServer(ctx: McpContext, tracker: CallTracker): McpServer {
+  const info = { name: 'berth', title: 'Berth', version: ctx.version };
+  const mcp = new McpServer(info, { capabilities: {}, instructions });
+  ctx.extend?.(mcp);
+  mcp.server.registerCapabilities({ tools: { listChanged: false } });
+  mcp.server.setRequestHandler('tools/list', () => ({ tools: [...ctx.tools.listed] }));
+  mcp.server.setRequestHandler('tools/call', (request, call) => callTool(ctx, tracker, request.params, call));
+  return mcp;
+}
+
+async function callTool(
+  ctx: McpContext,
+  tracker: CallTracker,
+  params: { name: string; arguments?: Record<string, unknown> | undefined },
+  call: ServerContext,
+): Promise<CallToolResult> {
+  const tool = ctx.tools.get(params.name);
+  if (!tool)
+    throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool named "${oneLine(params.name, 64)}".`);
+  const caller = callerOf(call);
+  const end = tracker.begin();
+  try {
+    return await runTool(tool, { ...caller, args: params.arguments, ...transportSide(call, tracker) }, ctx);
+  } finally {
+    end();
+  }
+}
+
+function transportSide(call: ServerContext, tracker: CallTracker) {
+  const { _meta: meta, signal, notify } = call.mcpReq;
+  const headers = call.http?.req?.headers;
+  const token = meta?.progressToken;
+  const onProgress = (progress: number, message: string) =>
+    void notify({ method: 'notifications/progress', params: { progressToken: token!, progress, message } }).catch(
+      () => {},
+    );
+  return {
+    signal: AbortSignal.any([signal, tracker.signal]),
+    hints: { header: (name: string) => headers?.get(name), meta, sessionId: call.sessionId },
+    ...(token !== undefined && { onProgress }),
+  };
+}
+
+/** Packs the caller for the SDK's pass-through of auth information. */
+export function authInfoOf(caller: Caller) {
+  return { token: '', clientId: caller.principal.id, scopes: [], extra: { caller } };
+}
+
+function callerOf(call: ServerContext): Caller {
+  const caller = call.http?.authInfo?.extra?.['caller'];
+  if (!caller) throw new Error('a tools/call reached the protocol server without a caller');
+  return caller as Caller;
+}

@@ -1,0 +1,24 @@
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import type { Key, Principal } from '../sandbox/key.ts';
+import type { Sandboxes } from '../sandbox/sandboxes.ts';
+import type { Workspace } from '../sandbox/workspace.ts';
+
+/** What a tool's handler may reach: its caller's sandboxes and nothing of another's. */
+export interface ToolCall {
+  readonly principal: Principal;
+  /** The sandbox the call means; absent scope arguments are filled in from the conversation or the session. */
+  readonly key: Key;
+  readonly sandboxes: Sandboxes;
+  readonly config: Config;
+  readonly log: Logger;
+  readonly requestId: string;
+  /** Aborts when the client cancels or the server gives the call up. */
+  readonly signal: AbortSignal;
+  /** The sandbox, created or woken; held until the call has ended. */
+  workspace(): Promise<Workspace>;
+  /** Tells the client, where it asked to be told. `progress` only grows. */
+  report(progress: number, message: string): void;
+  /** True when `report` reaches somebody. */
+  readonly watched: boolean;
+}
