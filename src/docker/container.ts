@@ -1,0 +1,78 @@
+import type { Container, ContainerState, ExecOptions, Process, Usage } from '../sandbox/runtime.ts';
+import type { AppError } from '../errors.ts';
+import { abortable, type Engine } from './client.ts';
+import { removeContainer } from './containers.ts';
+import { statusOf } from './errors.ts';
+import type { Processes } from './processes.ts';
+import { usageOf } from './usage.ts';
+
+/** A sandbox's container on the engine. Holds nothing but its id and name. */
+export class EngineContainer implements Container {
+  readonly id: string;
+  readonly name: string;
+  readonly #engine: Engine;
+  readonly #processes: Processes;
+
+  constructor(engine: Engine, processes: Processes, { id, name }: { id: string; name: string }) {
+    this.#engine = engine;
+    this.#processes = processes;
+    this.id = id;
+    this.name = name;
+  }
+
+  exec(argv: readonly string[], options?: ExecOptions): Promise<Process> {
+    return this.#processes.start(this.id, argv, options);
+  }
+
+  async usage(signal?: AbortSignal): Promise<Usage> {
+    const asked = { stream: false, 'one-shot': true } as const;
+    return usageOf(
+      await this.#call('measure a sandbox', (abortSignal) => this.#api.stats(abortable(asked, abortSignal)), signal),
+    );
+  }
+
+  async state(signal?: AbortSignal): Promise<ContainerState> {
+    const { State } = await this.#call(
+      'look at a sandbox',
+      (abortSignal) => this.#api.inspect({ abortSignal }),
+      signal,
+    );
+    const { Running, Paused, ExitCode, OOMKilled } = State;
+    return { running: Running, paused: Paused, exitCode: Running ? null : ExitCode, oomKilled: OOMKilled };
+  }
+
+  pause(): Promise<void> {
+    return this.#unless(/already paused/, () =>
+      this.#call('pause a sandbox', (abortSignal) => this.#api.pause({ abortSignal })),
+    );
+  }
+
+  resume(): Promise<void> {
+    return this.#unless(/not paused/, () =>
+      this.#call('resume a sandbox', (abortSignal) => this.#api.unpause({ abortSignal })),
+    );
+  }
+
+  async remove(): Promise<void> {
+    // A stalled stream can hold the container's lock, so no connection outlives the wish to remove.
+    this.#processes.drop(this.id);
+    await removeContainer(this.#engine, this.id);
+  }
+
+  get #api() {
+    return this.#engine.docker.getContainer(this.id);
+  }
+
+  #call<T>(doing: string, run: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#engine.call({ doing, missing: 'container' }, run, signal);
+  }
+
+  async #unless(done: RegExp, act: () => Promise<unknown>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      const cause = (error as AppError).cause;
+      if (statusOf(error) === undefined || !(cause instanceof Error) || !done.test(cause.message)) throw error;
+    }
+  }
+}

@@ -1,0 +1,234 @@
+import type { Logger } from 'pino';
+import { AppError } from '../errors.ts';
+import type {
+  Container,
+  ContainerRecord,
+  ContainerSpec,
+  EngineInfo,
+  Runtime,
+  RuntimeEvent,
+} from '../sandbox/runtime.ts';
+import { findEngine } from './address.ts';
+import { cancelled, Engine } from './client.ts';
+import { EngineContainer } from './container.ts';
+import { createContainer, removeContainer } from './containers.ts';
+import { statusOf } from './errors.ts';
+import { Events, eventQueue } from './events.ts';
+import { Gate, Turns } from './gate.ts';
+import { Processes } from './processes.ts';
+import { createBody, labels } from './spec.ts';
+import { Volumes } from './volumes.ts';
+
+export interface DockerOptions {
+  /** This installation's id: every container and volume it makes carries it in the label `berth.instance`. */
+  readonly instance: string;
+  /** The image with the session host. */
+  readonly hostImage: string;
+  /** Seconds without a client after which a sandbox's session host ends. */
+  readonly orphanAfter: number;
+  readonly maxParallelStarts?: number;
+  /** Seconds an engine call may take. */
+  readonly callTimeout?: number;
+  /** The engine's address; absent, it is looked for as the docker command does. */
+  readonly host?: string;
+  /** Where `DOCKER_HOST` and its kin are looked up. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Logger;
+}
+
+/** The Docker side of the port. Connects at the first call; throws `engine_unavailable` for an address that makes no sense. */
+export function dockerRuntime(options: DockerOptions): Runtime {
+  return new DockerRuntime(options, new Engine(findEngine(options.env, options.host), options.callTimeout ?? 30));
+}
+
+class DockerRuntime implements Runtime {
+  readonly #options: DockerOptions;
+  readonly #engine: Engine;
+  readonly #events: Events;
+  readonly #processes: Processes;
+  readonly #volumes: Volumes;
+  readonly #starts: Gate;
+  readonly #turns = new Turns();
+  /** Opens that go on, among them those whose caller has given up; never rejecting. */
+  readonly #opening = new Set<Promise<unknown>>();
+
+  constructor(options: DockerOptions, engine: Engine) {
+    this.#options = options;
+    this.#engine = engine;
+    this.#events = new Events(engine, options);
+    this.#processes = new Processes(engine, this.#events);
+    this.#volumes = new Volumes(engine, options);
+    this.#starts = new Gate(options.maxParallelStarts ?? 8);
+  }
+
+  async engine(signal?: AbortSignal): Promise<EngineInfo> {
+    const { docker } = this.#engine;
+    const describe = docker.info.bind(docker) as (options: object) => Promise<EngineDescription>;
+    const attempt = { doing: 'describe itself' };
+    const info = await this.#engine.call(attempt, (abortSignal) => describe({ abortSignal }), signal);
+    return {
+      name: 'Docker',
+      version: info.ServerVersion,
+      os: info.OperatingSystem,
+      arch: info.Architecture,
+      cgroup: `v${info.CgroupVersion ?? 1}`,
+      runtimes: Object.keys(info.Runtimes ?? {}),
+      storage: info.Driver,
+    };
+  }
+
+  /** What an aborted caller leaves behind is removed in the background, and a later open of the name waits for that. */
+  open(spec: ContainerSpec, signal?: AbortSignal): Promise<Container> {
+    const opening = new Opening(signal);
+    const work = this.#openInTurn(spec, opening);
+    const settled = Promise.allSettled([work]).then(() => opening[Symbol.dispose]());
+    this.#opening.add(settled);
+    void settled.then(() => this.#opening.delete(settled));
+    return Promise.race([work, opening.aborted]);
+  }
+
+  async list(signal?: AbortSignal): Promise<readonly ContainerRecord[]> {
+    const filters = { label: [`${labels.instance}=${this.#options.instance}`] };
+    const found = await this.#engine.call(
+      { doing: 'list sandboxes' },
+      (abortSignal) => this.#engine.docker.listContainers({ all: true, filters, abortSignal }),
+      signal,
+    );
+    return found.filter(({ Labels }) => !(labels.filler in Labels)).map(recordOf);
+  }
+
+  container({ id, name }: ContainerRecord): Container {
+    return new EngineContainer(this.#engine, this.#processes, { id, name });
+  }
+
+  volumes(signal?: AbortSignal): Promise<readonly string[]> {
+    return this.#volumes.list(signal);
+  }
+
+  removeVolume(name: string): Promise<void> {
+    return this.#volumes.remove(name);
+  }
+
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    return eventQueue(this.#events, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#processes[Symbol.dispose]();
+    this.#events[Symbol.dispose]();
+    await Promise.all(this.#opening);
+    this.#engine[Symbol.dispose]();
+  }
+
+  async #openInTurn(spec: ContainerSpec, opening: Opening): Promise<Container> {
+    using _turn = await this.#turns.take(spec.name, opening.signal);
+    using _place = await this.#starts.enter(opening.signal);
+    await using undo = new AsyncDisposableStack();
+    const id = await this.#create(spec, opening, undo);
+    await this.#start(id);
+    opening.finish();
+    undo.move();
+    return new EngineContainer(this.#engine, this.#processes, { id, name: spec.name });
+  }
+
+  async #create(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<string> {
+    const [hostVolume, fresh] = await Promise.all([this.#volumes.host(), this.#volumes.workspace(spec.volume)]);
+    if (fresh) undo.defer(() => this.#tidy(this.#volumes.remove(spec.volume.name)));
+    opening.check();
+    try {
+      const body = createBody(spec, { hostVolume, ...this.#options });
+      const id = await createContainer(this.#engine, body, { name: spec.name });
+      undo.defer(() => this.#tidy(removeContainer(this.#engine, id)));
+      opening.check();
+      return id;
+    } catch (error) {
+      if (statusOf(error) !== 409) throw error;
+      return await this.#adopt(spec.name);
+    }
+  }
+
+  /** What cannot be removed after a failure is left to the reaper; the failure itself is what the caller hears of. */
+  #tidy(removal: Promise<void>): Promise<void> {
+    return removal.catch((err) => this.#options.log.warn({ event: 'sandbox.leftover', err }));
+  }
+
+  /** The id of the container that has the name already, if it is ours. */
+  async #adopt(name: string): Promise<string> {
+    const container = this.#engine.docker.getContainer(name);
+    const { Id, Config, State } = await this.#engine.call(
+      { doing: 'look at a sandbox', missing: 'container' },
+      (abortSignal) => container.inspect({ abortSignal }),
+    );
+    if (Config.Labels[labels.instance] !== this.#options.instance)
+      throw new AppError('conflict', `The name ${name} belongs to a container that is not Berth's.`);
+    if (State.Paused) await new EngineContainer(this.#engine, this.#processes, { id: Id, name }).resume();
+    return Id;
+  }
+
+  async #start(id: string): Promise<void> {
+    try {
+      await this.#engine.call({ doing: 'start a sandbox', missing: 'container' }, (abortSignal) =>
+        this.#engine.docker.getContainer(id).start({ abortSignal }),
+      );
+    } catch (error) {
+      if (statusOf(error) !== 304) throw error;
+    }
+  }
+}
+
+/** One open's caller, who may give up until the moment it is finished and not after. */
+class Opening implements Disposable {
+  readonly signal: AbortSignal | undefined;
+  readonly aborted: Promise<never>;
+  readonly #settled = new AbortController();
+  #finished = false;
+
+  constructor(signal: AbortSignal | undefined) {
+    this.signal = signal;
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.aborted = promise;
+    promise.catch(() => {});
+    const abort = () => this.#finished || reject(cancelled(signal!));
+    signal?.addEventListener('abort', abort, { once: true, signal: this.#settled.signal });
+  }
+
+  /** Throws when the caller has given up. */
+  check(): void {
+    if (this.signal?.aborted) throw cancelled(this.signal);
+  }
+
+  finish(): void {
+    this.check();
+    this.#finished = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.#settled.abort();
+  }
+}
+
+/** The part of `GET /info` that is used here. */
+interface EngineDescription {
+  readonly ServerVersion: string;
+  readonly OperatingSystem: string;
+  readonly Architecture: string;
+  readonly CgroupVersion?: string;
+  readonly Runtimes?: Readonly<Record<string, unknown>>;
+  readonly Driver: string;
+}
+
+function recordOf(info: {
+  Id: string;
+  Names: string[];
+  Labels: Record<string, string>;
+  State: string;
+  Created: number;
+}): ContainerRecord {
+  return {
+    id: info.Id,
+    name: (info.Names[0] ?? '').replace(/^\//, ''),
+    labels: info.Labels,
+    state: info.State as ContainerRecord['state'],
+    created: info.Created,
+  };
+}

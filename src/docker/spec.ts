@@ -1,0 +1,160 @@
+import type { ContainerSpec, Mount } from '../sandbox/runtime.ts';
+
+/** Where things are in every sandbox. */
+export const paths = {
+  workspace: '/workspace',
+  tools: '/opt/berth',
+  host: '/opt/berth/session-host',
+} as const;
+
+/** Labels that this side of the port sets itself. */
+export const labels = {
+  instance: 'berth.instance',
+  /** On a container that only fills a volume and is never started. */
+  filler: 'berth.filler',
+  /** On the volume that holds the session host; its value is the image id. */
+  host: 'berth.session-host',
+} as const;
+
+export interface Placement {
+  readonly instance: string;
+  /** The volume with the session host in it. */
+  readonly hostVolume: string;
+  /** Seconds without a client after which the session host ends, and the container with it. */
+  readonly orphanAfter: number;
+}
+
+const MiB = 1024 ** 2;
+
+/** The body of `POST /containers/create` for a sandbox. */
+export function createBody(spec: ContainerSpec, placement: Placement) {
+  return {
+    Image: spec.image,
+    Labels: { ...spec.labels, [labels.instance]: placement.instance },
+    Hostname: 'berth',
+    User: '1000:1000',
+    WorkingDir: paths.workspace,
+    Env: environment(spec.env),
+    Entrypoint: [paths.host],
+    Cmd: ['serve', '--cwd', paths.workspace, '--orphan-after', String(placement.orphanAfter), '--', spec.shell],
+    // An image's own health check would run a process in every sandbox for ever.
+    Healthcheck: { Test: ['NONE'] },
+    StopSignal: 'SIGTERM',
+    // Docker waits this long at the host's shutdown; the workspace is on a volume, so there is nothing to wait for.
+    StopTimeout: 2,
+    HostConfig: { ...hardening, ...limits(spec), ...isolation(spec), Mounts: mounts(spec, placement) },
+  };
+}
+
+/** What no template and no client can change. */
+const hardening = {
+  CapDrop: ['ALL'],
+  Privileged: false,
+  ReadonlyRootfs: true,
+  IpcMode: 'private',
+  CgroupnsMode: 'private',
+  PublishAllPorts: false,
+  // The session host is PID 1: it reaps, and no signal from inside can kill it. An init above it would be killable
+  // by user 1000 all the same, and would end the sandbox when it dies.
+  Init: false,
+  OomKillDisable: false,
+  // Where the whole machine runs out of memory, a sandbox goes before the engine and the server.
+  OomScoreAdj: 500,
+  // A process can write to PID 1's stdout; with any log driver that fills the host's disk past every quota.
+  LogConfig: { Type: 'none', Config: {} },
+  RestartPolicy: { Name: 'no' },
+  ShmSize: 16 * MiB,
+} as const;
+
+function limits({ limits }: ContainerSpec) {
+  return {
+    Memory: limits.memory,
+    MemorySwap: limits.memory,
+    NanoCpus: Math.round(limits.cpus * 1e9),
+    // Unlike the nproc limit, which counts a uid's processes in all containers of the host together.
+    PidsLimit: limits.pids,
+    Ulimits: [
+      { Name: 'nofile', Soft: limits.nofile, Hard: limits.nofile },
+      { Name: 'core', Soft: 0, Hard: 0 },
+    ],
+    Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,size=${limits.tmp},mode=1777` },
+  };
+}
+
+/**
+ * `network: 'open'` is the engine's default bridge as it is: the internet, the host's own ports, other containers on
+ * that bridge and a cloud's metadata service are all reachable.
+ */
+function isolation({ network, seccomp, runtime }: ContainerSpec) {
+  return {
+    NetworkMode: network === 'none' ? 'none' : 'bridge',
+    SecurityOpt: ['no-new-privileges', ...(seccomp === undefined ? [] : [`seccomp=${seccomp}`])],
+    ...(runtime !== undefined && { Runtime: runtime }),
+  };
+}
+
+// Docker gives named volumes no nosuid or nodev; no-new-privileges and the device cgroup take their place.
+function mounts(spec: ContainerSpec, { hostVolume }: Placement) {
+  return [
+    volumeMount(spec.volume.name, paths.workspace, { labels: spec.volume.labels }),
+    volumeMount(hostVolume, paths.tools, { readOnly: true }),
+    ...spec.mounts.map(operatorMount),
+  ];
+}
+
+/** `NoCopy`, so that what an image has at the target never gets into the volume. */
+function volumeMount(
+  name: string,
+  target: string,
+  options: { readOnly?: boolean; labels?: Readonly<Record<string, string>> } = {},
+) {
+  return {
+    Type: 'volume' as const,
+    Source: name,
+    Target: target,
+    ReadOnly: options.readOnly ?? false,
+    VolumeOptions: { NoCopy: true, Labels: { ...options.labels } },
+  };
+}
+
+function operatorMount({ source, target, readOnly }: Mount) {
+  if (!source.startsWith('/')) return volumeMount(source, target, { readOnly });
+  return {
+    Type: 'bind' as const,
+    Source: source,
+    Target: target,
+    ReadOnly: readOnly,
+    BindOptions: { Propagation: 'rprivate' as const },
+  };
+}
+
+function environment(own: Readonly<Record<string, string>>): string[] {
+  const env = { HOME: paths.workspace, LANG: 'C.UTF-8', ...own };
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
+}
+
+/**
+ * The body for a container that is never started: Docker fills an empty volume at creation with what the image has at
+ * the target, owners included.
+ */
+export function fillerBody(volume: FilledVolume, image: string, instance: string) {
+  return {
+    Image: image,
+    Cmd: [paths.host],
+    Labels: { [labels.instance]: instance, [labels.filler]: volume.name },
+    HostConfig: {
+      NetworkMode: 'none',
+      LogConfig: { Type: 'none', Config: {} },
+      Mounts: [
+        { Type: 'volume', Source: volume.name, Target: volume.target, VolumeOptions: { Labels: { ...volume.labels } } },
+      ],
+    },
+  };
+}
+
+export interface FilledVolume {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The directory of the session host's image that fills it. */
+  readonly target: string;
+}
