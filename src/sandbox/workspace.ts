@@ -125,9 +125,20 @@ export interface FileStat {
   readonly mode: number;
 }
 
+/** An open regular file (or a directory, of which only `stat` is good). Dispose it, or read it to the end. */
+export interface OpenFile extends AsyncDisposable {
+  readonly stat: FileStat;
+  /** Changes whenever the file does: letters, digits and dashes, fit for an ETag. */
+  readonly tag: string;
+  /** Streams `length` bytes from `offset` on, once; a file cut short meanwhile errors the stream. */
+  read(range?: { offset?: number; length?: number }): ReadableStream<Uint8Array>;
+}
+
 /** Relative paths are under `/workspace`; every operation runs as the sandbox's own user. */
 export interface FilesPort {
   stat(path: string, signal?: AbortSignal): Promise<FileStat>;
+  /** Opens a file, so that its facts are known before its bytes flow and belong to the same file. */
+  open(path: string, signal?: AbortSignal): Promise<OpenFile>;
   /** Streams a regular file's bytes; `length` absent = to the end. */
   read(
     path: string,
@@ -166,6 +177,10 @@ export interface WriteOptions {
   readonly limit?: number;
   /** Bytes expected; a shorter body is a broken upload and nothing is kept. */
   readonly size?: number;
+  /** Hex digest expected; another body is refused as `invalid_argument` and nothing is kept. */
+  readonly sha256?: string;
+  /** The `tag` the file must still have; otherwise `conflict`. */
+  readonly unchanged?: string;
   readonly signal?: AbortSignal;
 }
 

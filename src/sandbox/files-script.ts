@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs';
+
+const text = (name: string) => readFileSync(new URL(`./scripts/${name}.sh`, import.meta.url), 'utf8');
+const prelude = text('prelude');
+
+/** The bash scripts that file operations run in a sandbox; each file's head says what it takes and prints. */
+export const scripts = {
+  stat: prelude + text('stat'),
+  read: prelude + text('read'),
+  write: prelude + text('write'),
+  list: prelude + text('list'),
+} as const;

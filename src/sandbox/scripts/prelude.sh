@@ -1,0 +1,43 @@
+# What runs in the sandbox for file operations: bash with the image's own tools, in forms that busybox understands too.
+#
+# A script prints one line first: `S FACTS`, or `E KIND DETAIL` and ends; why is then on stderr, in C-locale words.
+# Values come as arguments, never as script text. Descriptor 4 is the connection: its end says that the server has
+# gone or has all it wanted, so no process outlives a broken transfer.
+export LC_ALL=C TZ=UTC0 PATH="$PATH:/usr/local/bin:/usr/bin:/bin"
+umask 022
+exec 3</dev/null 4<&0 </dev/null
+
+fail() {
+  printf 'E %s\n' "$*"
+  exit 3
+}
+
+need() {
+  local tool
+  for tool; do type -P "$tool" >/dev/null || fail missing "$tool"; done
+}
+
+# REPLY: mode in hex, size, mtime, and a tag that changes whenever the file does.
+facts() {
+  REPLY=$(stat -L -c '%f %s %Y %i %z' -- "$1") || fail tool
+  set -- $REPLY
+  REPLY="$1 $2 $3 $4-$2-${5//[!0-9]/}${6//[!0-9]/}"
+}
+
+# Runs a command, its stdin descriptor 3, until it ends or the server goes. Prints $mark and the exit code behind its
+# output, then stays until the server has read everything: an exec that ends before its reader blocks other execs.
+guarded() {
+  local job watch code
+  set -m
+  "$@" <&3 &
+  job=$!
+  { read -r -n 1 -u 4; kill -- "-$job"; } >/dev/null 2>&1 &
+  watch=$!
+  set +m
+  wait "$job"
+  code=$?
+  kill -- "-$watch"
+  wait "$watch"
+  printf '%s%03d' "$mark" "$code"
+  read -r -n 1 -u 4
+}
