@@ -1,6 +1,6 @@
 import type { Container, ContainerRecord } from './runtime.ts';
 import type { SandboxRow } from './state.ts';
-import type { Workspace } from './workspace.ts';
+import type { SandboxStatus, Workspace } from './workspace.ts';
 
 /** A sandbox whose container runs and whose session host answers. Disposing detaches and ends nothing. */
 export interface Live extends AsyncDisposable {
@@ -26,6 +26,8 @@ export interface Activity {
 export interface Opener {
   open(row: SandboxRow, signal: AbortSignal): Promise<Live>;
   adopt(row: SandboxRow, record: ContainerRecord, signal: AbortSignal): Promise<Live>;
+  /** What is known of the sandbox while it has no container. */
+  describe(row: SandboxRow): SandboxStatus;
 }
 
 export function isWorking(activity: Activity): boolean {

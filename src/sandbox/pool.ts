@@ -95,8 +95,11 @@ export class Pool implements Sandboxes, AsyncDisposable {
   async status(key: Key): Promise<SandboxStatus | null> {
     const entry = this.#existing(key);
     if (!entry) return null;
-    if (entry.live) return await this.#liveStatus(entry, entry.live);
-    return null;
+    try {
+      return entry.live ? await this.#liveStatus(entry, entry.live) : this.#options.opener.describe(entry.row);
+    } finally {
+      this.#settle(entry);
+    }
   }
 
   async recreate(key: Key, scope: 'container' | 'workspace'): Promise<void> {
@@ -106,6 +109,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
       await this.#removeContainer(entry, 'it was reset');
       if (scope === 'workspace') await this.#replaceWorkspace(entry);
       this.#save(entry, { state: 'idle', lost: [] });
+      this.#settle(entry);
     });
   }
 
@@ -145,7 +149,8 @@ export class Pool implements Sandboxes, AsyncDisposable {
   }
 
   #refuseWhenClosing(): void {
-    if (this.#closing.signal.aborted) throw new AppError('draining', 'The server is shutting down; call again in a moment.');
+    if (this.#closing.signal.aborted)
+      throw new AppError('draining', 'The server is shutting down; call again in a moment.');
   }
 
   #entryOf(key: Key, template?: string): Entry {
@@ -240,7 +245,12 @@ export class Pool implements Sandboxes, AsyncDisposable {
       const live = await this.#options.opener.open(entry.row, this.#closing.signal);
       this.#tell(entry, woken);
       this.#save(entry, { lost: [] });
-      this.#options.log.info({ event: 'sandbox.started', sandbox: entry.row.handle, template: entry.row.template, woken: woken.length > 0 });
+      this.#options.log.info({
+        event: 'sandbox.started',
+        sandbox: entry.row.handle,
+        template: entry.row.template,
+        woken: woken.length > 0,
+      });
       return live;
     } catch (error) {
       this.#save(entry, { state: 'idle' });
@@ -257,7 +267,10 @@ export class Pool implements Sandboxes, AsyncDisposable {
     } catch (error) {
       this.#options.log.warn({ event: 'sandbox.adopt_failed', sandbox: entry.row.handle, err: error });
       await this.#options.runtime.container(record).remove();
-      this.#save(entry, { state: 'idle', lost: [lostSentence('its container no longer answered after a restart of the server')] });
+      this.#save(entry, {
+        state: 'idle',
+        lost: [lostSentence('its container no longer answered after a restart of the server')],
+      });
       return await this.#open(entry);
     }
   }
@@ -303,7 +316,12 @@ export class Pool implements Sandboxes, AsyncDisposable {
   #release(entry: Entry): void {
     entry.leases -= 1;
     entry.touch();
-    if (entry.leases === 0 && !entry.live && entry.row.state === 'idle') this.#forget(entry);
+    this.#settle(entry);
+  }
+
+  /** Drops an entry that only its row needs: what is known costs memory only while it is awake. */
+  #settle(entry: Entry): void {
+    if (entry.leases === 0 && !entry.live && !entry.found && entry.row.state === 'idle') this.#forget(entry);
   }
 
   #died(entry: Entry, live: Live, why: string): void {
@@ -313,9 +331,11 @@ export class Pool implements Sandboxes, AsyncDisposable {
     this.#save(entry, { state: 'idle', lost: [lostSentence(why)] });
     void entry.step(async () => {
       await live[Symbol.asyncDispose]();
-      await live.container.remove().catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.remove_failed', err }));
+      await live.container
+        .remove()
+        .catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.remove_failed', err }));
     });
-    if (entry.leases === 0) this.#forget(entry);
+    this.#settle(entry);
   }
 
   async #sweep(): Promise<void> {
@@ -335,7 +355,9 @@ export class Pool implements Sandboxes, AsyncDisposable {
       const stale = this.#options.retention > 0 && now - row.lastUsed > this.#options.retention * day;
       if (!expired && !(stale && row.state === 'idle')) continue;
       const entry = this.#remember(row);
-      await entry.step(() => this.#end(entry, false, expired ? 'its time to live ended' : 'it was unused for too long'));
+      await entry.step(() =>
+        this.#end(entry, false, expired ? 'its time to live ended' : 'it was unused for too long'),
+      );
     }
   }
 
@@ -366,7 +388,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
       await live.container.remove();
       this.#options.log.info({ event: 'sandbox.idled', sandbox: entry.row.handle });
     }
-    if (entry.leases === 0) this.#forget(entry);
+    this.#settle(entry);
   }
 
   async #removeContainer(entry: Entry, why: string): Promise<void> {
@@ -390,6 +412,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
     await this.#removeContainer(entry, why);
     if (keepWorkspace) {
       this.#save(entry, { state: 'idle', lost: [lostSentence(why)] });
+      this.#settle(entry);
       return;
     }
     await this.#options.runtime.removeVolume(entry.row.volume);
@@ -444,7 +467,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
     for (const row of lost) {
       const entry = this.#remember(row);
       this.#save(entry, { state: 'idle', lost: [lostSentence('its container ended while the server was down')] });
-      if (entry.leases === 0) this.#forget(entry);
+      this.#settle(entry);
     }
     for (const [row, record] of found) this.#remember(row).found = record;
   }
@@ -460,7 +483,9 @@ export class Pool implements Sandboxes, AsyncDisposable {
     const adoptNext = async (): Promise<void> => {
       for (let entry = waiting.pop(); entry; entry = waiting.pop()) {
         const current = entry;
-        await current.step(() => this.#start(current)).catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.adopt_failed', err }));
+        await current
+          .step(() => this.#start(current))
+          .catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.adopt_failed', err }));
       }
     };
     await Promise.all(Array.from({ length: this.#options.adoptions ?? 4 }, adoptNext));
@@ -495,11 +520,16 @@ function idleSeconds(entry: Entry): number {
 }
 
 function unknownSandbox(): AppError {
-  return new AppError('not_found', 'sandbox: expected a handle from create_sandbox or list_sandboxes, got one that does not exist.');
+  return new AppError(
+    'not_found',
+    'sandbox: expected a handle from create_sandbox or list_sandboxes, got one that does not exist.',
+  );
 }
 
 function full(reason: string): AppError {
-  return new AppError('busy', `${reason}; end one with end_sandbox or try again in a minute.`, { data: { retry_after: 60 } });
+  return new AppError('busy', `${reason}; end one with end_sandbox or try again in a minute.`, {
+    data: { retry_after: 60 },
+  });
 }
 
 function lostSentence(why: string): string {

@@ -110,7 +110,9 @@ export class State implements Disposable {
   }
 
   all(): SandboxRow[] {
-    return this.#prepare('SELECT * FROM sandboxes').all().flatMap((row) => toRow(row) ?? []);
+    return this.#prepare('SELECT * FROM sandboxes')
+      .all()
+      .flatMap((row) => toRow(row) ?? []);
   }
 
   of(principal: string): SandboxRow[] {
@@ -186,7 +188,11 @@ function holdLock(path: string): DatabaseSync {
     return lock;
   } catch (cause) {
     lock.close();
-    throw new AppError('conflict', 'server.state_dir: another Berth server is using this directory; stop it or choose another directory.', { cause });
+    throw new AppError(
+      'conflict',
+      'server.state_dir: another Berth server is using this directory; stop it or choose another directory.',
+      { cause },
+    );
   }
 }
 

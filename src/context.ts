@@ -1,0 +1,120 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { createApp, type App } from './app.ts';
+import type { Config } from './config.ts';
+import { dockerRuntime } from './docker/runtime.ts';
+import { AppError } from './errors.ts';
+import { listen, type HttpServer } from './http/server.ts';
+import { createLogger, type Logger } from './log.ts';
+import { SandboxOpener } from './sandbox/opener.ts';
+import { Pool } from './sandbox/pool.ts';
+import type { Runtime } from './sandbox/runtime.ts';
+import { State } from './sandbox/state.ts';
+import type { Workspace } from './sandbox/workspace.ts';
+
+export interface Setup {
+  readonly config: Config;
+  readonly version: string;
+  /** Where the engine may be named (`DOCKER_HOST`, the current docker context). */
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** What tests put in place of a part. */
+export interface Overrides {
+  readonly log?: Logger;
+  readonly runtime?: (state: State) => Runtime;
+  readonly app?: Partial<Parameters<typeof createApp>[0]>;
+}
+
+/** A server with everything it holds. */
+export interface Server extends AsyncDisposable {
+  /** Without a path, e.g. `http://127.0.0.1:3000`. */
+  readonly url: string;
+  readonly pool: Pool;
+  readonly instance: string;
+  /** Refuses new calls, lets those in flight end within `server.drain`, then lets everything go. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Builds the server and listens. Rejects with an `AppError` of one sentence when it can't. */
+export async function startServer(setup: Setup, overrides: Overrides = {}): Promise<Server> {
+  const { config, version } = setup;
+  await using stack = new AsyncDisposableStack();
+  const log = overrides.log ?? createLogger(config.logging);
+  const state = stack.use(new State(config.server.state_dir));
+  const runtime = stack.use(overrides.runtime?.(state) ?? engine(setup, state, log));
+  const pool = stack.use(createPool(config, { runtime, state, log }));
+  let draining = false;
+  const app = createApp({ config, log, sandboxes: pool, version, draining: () => draining, ...overrides.app });
+  const http = stack.use(await listenOrLetGo(app, config));
+  pool.start();
+  log.info({ event: 'server.listening', url: `${http.url}/mcp`, instance: state.instance, version });
+  const held = stack.move();
+  const shut = async (): Promise<void> => {
+    draining = true;
+    await http.close(config.server.drain * 1000);
+    await held.disposeAsync();
+    log.info({ event: 'server.stopped' });
+  };
+  let stopped: Promise<void> | undefined;
+  const stop = () => (stopped ??= shut());
+  return { url: http.url, pool, instance: state.instance, stop, [Symbol.asyncDispose]: stop };
+}
+
+async function listenOrLetGo(app: App, config: Config): Promise<HttpServer> {
+  try {
+    return await listen(app, config.server.host, config.server.port);
+  } catch (error) {
+    await app[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function engine({ config, env }: Setup, state: State, log: Logger): Runtime {
+  return dockerRuntime({
+    env,
+    instance: state.instance,
+    hostImage: config.docker.host_image,
+    orphanAfter: config.session.orphan_after,
+    maxParallelStarts: config.docker.max_parallel_starts,
+    callTimeout: config.docker.call_timeout,
+    ...(config.docker.host === undefined ? {} : { host: config.docker.host }),
+    log,
+  });
+}
+
+function createPool(config: Config, parts: { runtime: Runtime; state: State; log: Logger }): Pool {
+  const { session, limits, workspace } = config;
+  const decorate = (inner: Workspace): Workspace => inner;
+  const names = Object.keys(config.templates).filter((name) => name !== session.template);
+  return new Pool({
+    ...parts,
+    opener: new SandboxOpener({ ...parts, config, seccomp: seccompProfiles(config), decorate }),
+    templates: [session.template, ...names],
+    idleTimeout: session.timeout,
+    maxSandboxes: session.max_sessions,
+    maxPerPrincipal: limits.sandboxes,
+    cleanupInterval: session.cleanup_interval,
+    retention: workspace.retention,
+  });
+}
+
+const ownProfile = fileURLToPath(new URL('../config/seccomp.json', import.meta.url));
+
+/** By template; those that take the engine's own profile are absent. */
+function seccompProfiles(config: Config): ReadonlyMap<string, string> {
+  const chosen = Object.entries(config.templates).filter(([, template]) => template.seccomp !== 'engine');
+  return new Map(chosen.map(([name, template]) => [name, readProfile(name, template.seccomp ?? ownProfile)]));
+}
+
+function readProfile(template: string, path: string): string {
+  try {
+    return JSON.stringify(JSON.parse(readFileSync(path, 'utf8')));
+  } catch (cause) {
+    throw new AppError(
+      'invalid_argument',
+      `templates.${template}.seccomp: expected a readable JSON profile, got ${path}.`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,68 @@
+import type { Template } from '../config.ts';
+import type { Container } from './runtime.ts';
+import type { SessionHost } from './session-host.ts';
+import type { SandboxRow } from './state.ts';
+import type { FilesPort, SandboxStatus, ShellPort, TerminalsPort, Workspace } from './workspace.ts';
+
+export interface SandboxParts {
+  readonly row: SandboxRow;
+  readonly template: Template;
+  readonly container: Container;
+  readonly host: SessionHost;
+  readonly files: FilesPort;
+  /** How the workspace's size is bounded. */
+  readonly quota: string;
+}
+
+/** A running sandbox as its callers see it. */
+export class SandboxView implements Workspace {
+  readonly handle: string;
+  readonly shell: ShellPort;
+  readonly files: FilesPort;
+  readonly terminals: TerminalsPort;
+  readonly #parts: SandboxParts;
+
+  constructor(parts: SandboxParts) {
+    this.handle = parts.row.handle;
+    this.shell = parts.host.shell;
+    this.files = parts.files;
+    this.terminals = parts.host.terminals;
+    this.#parts = parts;
+  }
+
+  async status(): Promise<SandboxStatus> {
+    const { container, host, quota, row, template } = this.#parts;
+    const [usage, activity, terminals] = await Promise.all([container.usage(), host.activity(), this.terminals.list()]);
+    return {
+      ...describe(row, template, quota),
+      state: 'running',
+      usage: {
+        memory: usage.memory,
+        pids: usage.pids,
+        cpuSeconds: usage.cpuSeconds,
+        processes: activity.processes,
+        terminals: terminals.filter((terminal) => !terminal.exited).length,
+      },
+    };
+  }
+}
+
+/** What is known of a sandbox without its container. */
+export function describe(row: SandboxRow, template: Template, diskQuota: string): SandboxStatus {
+  return {
+    sandbox: row.handle,
+    state: 'idle',
+    template: row.template,
+    image: template.image,
+    created: new Date(row.created).toISOString(),
+    idleDeadline: null,
+    expires: row.expires === null ? null : new Date(row.expires).toISOString(),
+    network: template.network,
+    limits: { memory: template.memory, cpus: template.cpus, pids: template.pids, tmp: template.tmp, disk: null },
+    usage: { memory: 0, pids: 0, cpuSeconds: 0, processes: 0, terminals: 0 },
+    diskQuota,
+    runtime: template.runtime ?? 'default',
+    lost: row.lost,
+    degraded: [],
+  };
+}

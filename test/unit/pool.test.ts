@@ -1,0 +1,307 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { AppError } from '../../src/errors.ts';
+import type { Key } from '../../src/sandbox/key.ts';
+import type { Activity, Live, Opener } from '../../src/sandbox/live.ts';
+import { Pool, type PoolOptions } from '../../src/sandbox/pool.ts';
+import type { Container, ContainerRecord, Runtime } from '../../src/sandbox/runtime.ts';
+import { State, type SandboxRow } from '../../src/sandbox/state.ts';
+import type { SandboxStatus, Workspace } from '../../src/sandbox/workspace.ts';
+
+const idle: Activity = { running: false, processes: 0, watched: 0 };
+
+/** An engine's ledger: what was opened, removed, and what still runs. */
+class Engine implements Opener {
+  readonly opened: string[] = [];
+  readonly removed: string[] = [];
+  readonly volumesRemoved: string[] = [];
+  readonly lives = new Map<string, { die: (why: string) => void }>();
+  records: ContainerRecord[] = [];
+  volumes: string[] = [];
+  activity: Activity = idle;
+  failures: Error[] = [];
+  delay = 5;
+
+  async open(row: SandboxRow): Promise<Live> {
+    await sleep(this.delay);
+    const failure = this.failures.shift();
+    if (failure) throw failure;
+    this.opened.push(row.handle);
+    return this.#live(row);
+  }
+
+  async adopt(row: SandboxRow): Promise<Live> {
+    return this.#live(row);
+  }
+
+  describe(row: SandboxRow): SandboxStatus {
+    return { sandbox: row.handle, state: 'idle' } as SandboxStatus;
+  }
+
+  #live(row: SandboxRow): Live {
+    const closed = Promise.withResolvers<string>();
+    this.lives.set(row.handle, { die: closed.resolve });
+    return {
+      container: this.container(row.handle),
+      workspace: {
+        handle: row.handle,
+        status: async () => ({ sandbox: row.handle, state: 'running' }) as SandboxStatus,
+      } as Workspace,
+      activity: async () => this.activity,
+      alive: () => true,
+      closed: closed.promise,
+      [Symbol.asyncDispose]: async () => {},
+    };
+  }
+
+  container(name: string): Container {
+    return { id: name, name, remove: async () => void this.removed.push(name) } as unknown as Container;
+  }
+
+  get runtime(): Runtime {
+    return {
+      list: async () => this.records,
+      container: (record: ContainerRecord) => this.container(record.name),
+      volumes: async () => this.volumes,
+      removeVolume: async (name: string) => void this.volumesRemoved.push(name),
+      engine: async () => ({ name: 'ledger' }),
+    } as unknown as Runtime;
+  }
+}
+
+interface Bench {
+  readonly engine: Engine;
+  readonly state: State;
+  readonly pool: Pool;
+}
+
+function bench(t: TestContext, options: Partial<PoolOptions> = {}): Bench {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-pool-'));
+  const state = new State(directory);
+  const engine = new Engine();
+  const pool = new Pool({
+    runtime: engine.runtime,
+    state,
+    opener: engine,
+    log: pino({ level: 'silent' }),
+    templates: ['data', 'base'],
+    idleTimeout: 3600,
+    maxSandboxes: 10,
+    maxPerPrincipal: 0,
+    cleanupInterval: 3600,
+    retention: 0,
+    ...options,
+  });
+  t.after(async () => {
+    await pool[Symbol.asyncDispose]();
+    state[Symbol.dispose]();
+    rmSync(directory, { recursive: true });
+  });
+  return { engine, state, pool };
+}
+
+function chat(id: string, principal = 'alice'): Key {
+  return { principal: { id: principal }, scope: { kind: 'conversation', id } };
+}
+
+function byHandle(id: string, principal = 'alice'): Key {
+  return { principal: { id: principal }, scope: { kind: 'handle', id } };
+}
+
+test('many first calls of one chat make one sandbox', async (t) => {
+  const { pool, engine } = bench(t);
+  const leases = await Promise.all(Array.from({ length: 20 }, () => pool.acquire(chat('a'))));
+  assert.equal(engine.opened.length, 1);
+  assert.equal(new Set(leases.map((lease) => lease.workspace.handle)).size, 1);
+});
+
+test('the same chat id of two principals is two sandboxes, and a foreign handle is as unknown as none', async (t) => {
+  const { pool, engine } = bench(t);
+  await using mine = await pool.acquire(chat('a', 'alice'));
+  await using theirs = await pool.acquire(chat('a', 'bob'));
+  assert.notEqual(mine.workspace.handle, theirs.workspace.handle);
+  assert.equal(engine.opened.length, 2);
+  const refusals = await Promise.all(
+    [theirs.workspace.handle, 'sb_unknown'].map((handle) =>
+      pool.acquire(byHandle(handle, 'alice')).catch((error: AppError) => [error.code, error.message]),
+    ),
+  );
+  assert.deepEqual(refusals[0], refusals[1]);
+  assert.deepEqual(refusals[0], [
+    'not_found',
+    'sandbox: expected a handle from create_sandbox or list_sandboxes, got one that does not exist.',
+  ]);
+  await assert.rejects(pool.end(byHandle(theirs.workspace.handle, 'alice')), { code: 'not_found' });
+});
+
+test('a start that fails leaves nothing, and the next call tries again', async (t) => {
+  const { pool, engine } = bench(t);
+  engine.failures.push(new AppError('image_missing', 'No image.'));
+  await assert.rejects(pool.acquire(chat('a')), { code: 'image_missing' });
+  await using lease = await pool.acquire(chat('a'));
+  assert.equal(engine.opened.length, 1);
+  assert.deepEqual(lease.lost, []);
+});
+
+test('a caller that gives up leaves the start to the others', async (t) => {
+  const { pool, engine } = bench(t);
+  engine.delay = 50;
+  const gone = new AbortController();
+  const first = pool.acquire(chat('a'), { signal: gone.signal });
+  const second = pool.acquire(chat('a'));
+  gone.abort();
+  await assert.rejects(first, { code: 'cancelled' });
+  await using lease = await second;
+  assert.ok(lease.workspace.handle);
+  assert.equal(engine.opened.length, 1);
+});
+
+test('an idle sandbox loses its container and keeps its workspace; the next call is told once', async (t) => {
+  const { pool, engine } = bench(t, { idleTimeout: 0 });
+  const first = await pool.acquire(chat('a'));
+  const { handle } = first.workspace;
+  await pool.sweep();
+  assert.deepEqual(engine.removed, [], 'a lease holds it');
+  await first[Symbol.asyncDispose]();
+  await pool.sweep();
+  assert.deepEqual([engine.removed, engine.volumesRemoved], [[handle], []]);
+  const woken = await pool.acquire(chat('a'));
+  assert.equal(woken.workspace.handle, handle);
+  assert.match(
+    woken.lost[0] ?? '',
+    /^The sandbox was started anew because it was idle for 0 s: .*the files under \/workspace are kept\.$/,
+  );
+  const again = await pool.acquire(chat('a'));
+  assert.deepEqual(again.lost, []);
+});
+
+for (const [what, activity] of [
+  ['a running command', { ...idle, running: true }],
+  ['a background job', { ...idle, processes: 1 }],
+  ['a watched terminal', { ...idle, watched: 1 }],
+] as const) {
+  test(`${what} keeps a sandbox from being idled out`, async (t) => {
+    const { pool, engine } = bench(t, { idleTimeout: 0 });
+    engine.activity = activity;
+    await (await pool.acquire(chat('a')))[Symbol.asyncDispose]();
+    await pool.sweep();
+    assert.deepEqual(engine.removed, []);
+    engine.activity = idle;
+    await pool.sweep();
+    assert.equal(engine.removed.length, 1);
+  });
+}
+
+test('a container that dies is reported to the next call, which gets a new one over the same workspace', async (t) => {
+  const { pool, engine, state } = bench(t);
+  const first = await pool.acquire(chat('a'));
+  const { handle } = first.workspace;
+  const { volume } = state.get(handle) as SandboxRow;
+  engine.lives.get(handle)?.die('its container was killed');
+  await first[Symbol.asyncDispose]();
+  await using next = await pool.acquire(chat('a'));
+  assert.equal(next.workspace.handle, handle);
+  assert.match(next.lost[0] ?? '', /because its container was killed: /);
+  assert.equal(state.get(handle)?.volume, volume);
+  assert.equal(engine.opened.length, 2);
+});
+
+test('beyond max_sessions a start is refused, and nothing is taken from anybody', async (t) => {
+  const { pool, engine } = bench(t, { maxSandboxes: 1 });
+  await (await pool.acquire(chat('a')))[Symbol.asyncDispose]();
+  await assert.rejects(pool.acquire(chat('b')), {
+    code: 'busy',
+    message: 'All 1 sandboxes of this server are in use; end one with end_sandbox or try again in a minute.',
+  });
+  assert.deepEqual(engine.removed, []);
+});
+
+test('ending removes container, workspace and handle; ending again says there is none', async (t) => {
+  const { pool, engine, state } = bench(t);
+  const created = await pool.create({ id: 'alice' }, { template: 'base', ttl: 60 });
+  assert.equal(created.template, 'base');
+  const { volume } = state.get(created.sandbox) as SandboxRow;
+  await pool.end(byHandle(created.sandbox));
+  assert.deepEqual([engine.removed, engine.volumesRemoved], [[created.sandbox], [volume]]);
+  await assert.rejects(pool.end(byHandle(created.sandbox)), { code: 'not_found' });
+  assert.deepEqual(await pool.list({ id: 'alice' }), []);
+});
+
+test('a sandbox whose time to live ended is removed with its workspace', async (t) => {
+  const { pool, engine } = bench(t);
+  await pool.create({ id: 'alice' }, { ttl: 0 });
+  await pool.sweep();
+  assert.equal(engine.volumesRemoved.length, 1);
+  assert.deepEqual(await pool.list({ id: 'alice' }), []);
+});
+
+test('a template is chosen by name among those the principal may use', async (t) => {
+  const { pool } = bench(t);
+  await assert.rejects(pool.create({ id: 'a' }, { template: 'x' }), {
+    message: 'template: expected one of data, base, got "x".',
+  });
+  await assert.rejects(pool.create({ id: 'a', templates: ['base'] }, { template: 'data' }), {
+    message: 'template: expected one of base, got "data".',
+  });
+});
+
+test('the end of a session removes the container of a sandbox keyed by it, and no other', async (t) => {
+  const { pool, engine } = bench(t);
+  const session: Key = { principal: { id: 'alice' }, scope: { kind: 'session', id: 's1' } };
+  const { handle } = (await pool.acquire(session)).workspace;
+  await pool.acquire(chat('a'));
+  await pool.detach(chat('a'));
+  assert.deepEqual(engine.removed, []);
+  await pool.detach(session);
+  assert.deepEqual([engine.removed, engine.volumesRemoved], [[handle], []]);
+});
+
+test('a new server adopts what runs, removes what it does not know, and says what ended meanwhile', async (t) => {
+  const { pool, engine, state } = bench(t);
+  const handles = await Promise.all(['a', 'b'].map(async (id) => (await pool.acquire(chat(id))).workspace.handle));
+  await pool[Symbol.asyncDispose]();
+  const record = (handle: string, state: ContainerRecord['state']): ContainerRecord => ({
+    id: handle,
+    name: handle,
+    labels: { 'berth.sandbox': handle },
+    state,
+    created: 0,
+  });
+  engine.records = [
+    record(handles[0] ?? '', 'running'),
+    record(handles[1] ?? '', 'exited'),
+    record('sb_stranger', 'created'),
+  ];
+  engine.volumes = ['vol-stranger', state.get(handles[0] ?? '')?.volume ?? ''];
+  const next = new Pool({
+    runtime: engine.runtime,
+    state,
+    opener: engine,
+    log: pino({ level: 'silent' }),
+    templates: ['data'],
+    idleTimeout: 3600,
+    maxSandboxes: 10,
+    maxPerPrincipal: 0,
+    cleanupInterval: 3600,
+    retention: 0,
+  });
+  t.after(() => next[Symbol.asyncDispose]());
+  const [adopted, reopened] = [await next.acquire(chat('a')), await next.acquire(chat('b'))];
+  assert.deepEqual(engine.removed.sort(), [handles[1], 'sb_stranger'].sort());
+  assert.deepEqual(engine.volumesRemoved, ['vol-stranger']);
+  assert.deepEqual([adopted.workspace.handle, reopened.workspace.handle], handles);
+  assert.deepEqual(adopted.lost, []);
+  assert.match(reopened.lost[0] ?? '', /its container ended while the server was down/);
+  assert.equal(engine.opened.length, 3);
+});
+
+test('after the shutdown has begun a call gets a typed refusal', async (t) => {
+  const { pool } = bench(t);
+  await pool[Symbol.asyncDispose]();
+  await assert.rejects(pool.acquire(chat('a')), { code: 'draining' });
+});
