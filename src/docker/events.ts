@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
+import type { Logger } from '../log.ts';
 import type { RuntimeEvent } from '../sandbox/runtime.ts';
 import { abortable, type Engine } from './client.ts';
 import { labels } from './spec.ts';

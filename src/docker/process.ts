@@ -6,6 +6,7 @@ import { cancelled, type Engine } from './client.ts';
 import { Demux } from './demux.ts';
 import { engineError, statusOf } from './errors.ts';
 import type { EngineEvent } from './events.ts';
+import { inlet } from './inlet.ts';
 import { Outlet } from './outlet.ts';
 
 /** Milliseconds that streams get to end by themselves after their container died. */
@@ -41,7 +42,7 @@ export class EngineProcess implements Process {
     this.#container = container;
     this.#socket = socket;
     this.#lost.promise.catch(() => {});
-    this.stdin = stdinOf(socket);
+    this.stdin = inlet(socket);
     this.stdout = this.#out.stream;
     this.stderr = this.#err.stream;
     if (tty) this.#err.close();
@@ -136,27 +137,6 @@ export class EngineProcess implements Process {
 
 function lostError(cause?: unknown): AppError {
   return new AppError('sandbox_lost', 'The sandbox ended while the process ran.', { cause });
-}
-
-function stdinOf(socket: Socket): WritableStream<Uint8Array> {
-  return new WritableStream({
-    write: (bytes) => settled((done) => socket.write(bytes, done)),
-    close: () => settled((done) => socket.end(() => done())),
-    abort: () => void socket.end(),
-  });
-
-  function settled(start: (done: (error?: Error | null) => void) => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const gone = () => reject(new AppError('sandbox_lost', 'The process takes no more input.'));
-      if (socket.destroyed) return gone();
-      socket.once('close', gone);
-      start((error) => {
-        socket.off('close', gone);
-        if (error) gone();
-        else resolve();
-      });
-    });
-  }
 }
 
 /** Creates and starts an exec. Rejects `sandbox_lost` when the container is gone or stopped, `busy` when it is paused. */

@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Logger } from '../log.ts';
 import { AppError } from '../errors.ts';
 import type {
   Container,
@@ -16,6 +16,7 @@ import { statusOf } from './errors.ts';
 import { Events, eventQueue } from './events.ts';
 import { Gate, Turns } from './gate.ts';
 import { Processes } from './processes.ts';
+import { reap } from './reaper.ts';
 import { createBody, labels } from './spec.ts';
 import { Volumes } from './volumes.ts';
 
@@ -29,6 +30,8 @@ export interface DockerOptions {
   readonly maxParallelStarts?: number;
   /** Seconds an engine call may take. */
   readonly callTimeout?: number;
+  /** Seconds after its end, or its creation where it never started, until a leftover may be reaped. */
+  readonly leftoverAge?: number;
   /** The engine's address; absent, it is looked for as the docker command does. */
   readonly host?: string;
   /** Where `DOCKER_HOST` and its kin are looked up. */
@@ -99,6 +102,12 @@ class DockerRuntime implements Runtime {
 
   container({ id, name }: ContainerRecord): Container {
     return new EngineContainer(this.#engine, this.#processes, { id, name });
+  }
+
+  reap(known: ReadonlySet<string>, signal?: AbortSignal): Promise<readonly string[]> {
+    const { instance, log, leftoverAge = 600 } = this.#options;
+    const inUse = (name: string) => known.has(name) || this.#turns.has(name);
+    return reap(this.#engine, { instance, log, inUse, age: leftoverAge }, signal);
   }
 
   volumes(signal?: AbortSignal): Promise<readonly string[]> {

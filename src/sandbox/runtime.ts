@@ -8,6 +8,11 @@ export interface Runtime {
   list(signal?: AbortSignal): Promise<readonly ContainerRecord[]>;
   /** A container known by a record, without a call to the engine. */
   container(record: ContainerRecord): Container;
+  /**
+   * Removes what nobody will use again: ended containers of other instances, and containers of this one that were
+   * created, never started, and whose name `known` does not hold. Never a running one. Returns their names.
+   */
+  reap(known: ReadonlySet<string>, signal?: AbortSignal): Promise<readonly string[]>;
   /** Every workspace volume of this instance, by label. */
   volumes(signal?: AbortSignal): Promise<readonly string[]>;
   /** Removes a workspace volume; a missing one is no error. */
