@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SetupError } from './error.ts';
+import type { Step } from './progress.ts';
+
+/** Where a daemon started by hand keeps its things. */
+export interface DaemonPlace {
+  readonly socket: string;
+  readonly pidFile: string;
+  readonly execRoot: string;
+  readonly logFile: string;
+  /** Further arguments of dockerd. */
+  readonly args: readonly string[];
+}
+
+export const defaultPlace: DaemonPlace = {
+  socket: '/var/run/docker.sock',
+  pidFile: '/var/run/docker.pid',
+  execRoot: '/var/run/docker',
+  logFile: '/var/log/berth-dockerd.log',
+  args: [],
+};
+
+/**
+ * Starts dockerd apart from this process and waits until it answers. What a dead one left behind (pid files that name
+ * no daemon, sockets nobody listens on) is cleared away first; one that lives and is only slow is waited for.
+ */
+export async function startDaemon(step: Step, place: DaemonPlace = defaultPlace): Promise<void> {
+  clearLeftovers(place);
+  const child = isAlive(place.pidFile, 'dockerd') ? undefined : launch(place);
+  await answers(step, place, child);
+}
+
+/** Removes what would make a new daemon believe that an old one runs. */
+export function clearLeftovers({ pidFile, execRoot, socket }: DaemonPlace): void {
+  const containerd = join(execRoot, 'containerd', 'containerd.pid');
+  if (!isAlive(containerd, 'containerd')) rmSync(containerd, { force: true });
+  if (isAlive(pidFile, 'dockerd')) return;
+  rmSync(pidFile, { force: true });
+  rmSync(socket, { force: true });
+}
+
+/** Whether a pid file names a living process of that program: a pid is soon some other process's. */
+export function isAlive(pidFile: string, program: string): boolean {
+  try {
+    const pid = Number.parseInt(readFileSync(pidFile, 'utf8'));
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === program && !isZombie(pid);
+  } catch {
+    return false;
+  }
+}
+
+function isZombie(pid: number): boolean {
+  return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+}
+
+function launch({ socket, pidFile, execRoot, logFile, args }: DaemonPlace): ChildProcess {
+  for (const directory of [dirname(logFile), execRoot]) mkdirSync(directory, { recursive: true });
+  const log = openSync(logFile, 'a', 0o600);
+  const flags = [`--host=unix://${socket}`, `--pidfile=${pidFile}`, `--exec-root=${execRoot}`, ...args];
+  const child = spawn('dockerd', flags, { detached: true, stdio: ['ignore', log, log], cwd: '/' });
+  closeSync(log);
+  child.unref();
+  return child;
+}
+
+async function answers(step: Step, { socket, logFile }: DaemonPlace, child?: ChildProcess): Promise<void> {
+  let failure: string | undefined;
+  child?.once('error', ({ message }) => (failure = message));
+  child?.once('exit', (code, signal) => (failure = `dockerd ended (${signal ?? code})`));
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline && failure === undefined; await sleep(100)) {
+    if (await accepts(socket)) return;
+    step.detail('waiting for dockerd');
+  }
+  throw new SetupError(`Docker did not start: ${failure ?? 'no answer for 60 s'}.\n${lastLines(logFile)}`);
+}
+
+function accepts(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = createConnection(socket);
+    connection.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    connection.once('connect', () => connection.destroy());
+  });
+}
+
+function lastLines(logFile: string): string {
+  if (!existsSync(logFile)) return '';
+  const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-4);
+  return [`The end of ${logFile}:`, ...lines.map((line) => line.slice(0, 300))].join('\n');
+}

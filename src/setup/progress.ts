@@ -1,0 +1,88 @@
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Writable } from 'node:stream';
+
+/** One step under way. */
+export interface Step {
+  /** What it is doing at the moment, in a few words. */
+  detail(text: string): void;
+  /** Raw output, for the set-up's log only. */
+  readonly log: Writable;
+}
+
+/**
+ * Tells a person what takes long: a step shorter than 400 ms stays silent. On a terminal the line is redrawn; elsewhere
+ * a line is added every ten seconds.
+ */
+export class Progress implements AsyncDisposable {
+  readonly logFile: string;
+  readonly #out: NodeJS.WriteStream;
+  readonly #log: Writable;
+
+  constructor(logFile: string, out: NodeJS.WriteStream = process.stderr) {
+    this.logFile = logFile;
+    this.#out = out;
+    mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+    this.#log = createWriteStream(logFile, { flags: 'a', mode: 0o600 });
+  }
+
+  async step<T>(title: string, work: (step: Step) => Promise<T>): Promise<T> {
+    this.#log.write(`\n== ${new Date().toISOString()} ${title}\n`);
+    using display = new Display(title, this.#out);
+    const result = await work({ detail: (text) => (display.detail = text), log: this.#log });
+    display.done();
+    return result;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise<void>((resolve) => this.#log.end(resolve));
+  }
+}
+
+class Display implements Disposable {
+  detail = '';
+  readonly #title: string;
+  readonly #out: NodeJS.WriteStream;
+  readonly #started = performance.now();
+  readonly #ticker: NodeJS.Timeout;
+  #drawn = -Infinity;
+
+  constructor(title: string, out: NodeJS.WriteStream) {
+    this.#title = title;
+    this.#out = out;
+    this.#ticker = setInterval(() => this.#tick(), 400);
+  }
+
+  #tick(): void {
+    if (!this.#out.isTTY && performance.now() - this.#drawn < 10_000) return;
+    this.#drawn = performance.now();
+    this.#draw(`· ${this.#line()} …`);
+  }
+
+  #line(): string {
+    const seconds = Math.round((performance.now() - this.#started) / 1000);
+    const time = seconds > 0 ? ` (${seconds} s)` : '';
+    return `${this.#title}${time}${this.detail ? `: ${this.detail}` : ''}`;
+  }
+
+  #draw(line: string, end = ''): void {
+    if (!this.#out.isTTY) return void this.#out.write(`${line}\n`);
+    this.#out.write(`\r\x1b[2K${line.slice(0, (this.#out.columns || 80) - 1)}${end}`);
+  }
+
+  done(): void {
+    this.detail = '';
+    this.#end('✓');
+  }
+
+  /** A step that was not done has failed. */
+  [Symbol.dispose](): void {
+    this.#end('✗');
+  }
+
+  #end(mark: string): void {
+    clearInterval(this.#ticker);
+    if (Number.isFinite(this.#drawn)) this.#draw(`${mark} ${this.#line()}`, '\n');
+    this.#drawn = -Infinity;
+  }
+}
