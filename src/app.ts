@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
 import type { McpServer } from '@modelcontextprotocol/server';
-import type { Config } from './config.ts';
+import { ConfigError, type Config } from './config.ts';
 import { AppError } from './errors.ts';
 import { authenticate } from './http/auth.ts';
 import type { HttpEnv } from './http/env.ts';
@@ -15,7 +15,7 @@ import { requestId } from './http/request-id.ts';
 import type { Logger } from './log.ts';
 import type { Tool } from './mcp/define-tool.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
-import { toolSet } from './mcp/tool-set.ts';
+import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
 import type { Sandboxes } from './sandbox/sandboxes.ts';
 
@@ -39,8 +39,11 @@ export interface App extends AsyncDisposable {
   drain(milliseconds: number): Promise<void>;
 }
 
+/** Throws `ConfigError` for a `tools.enabled` that names no tool. */
 export function createApp(ctx: AppContext): App {
   const { config, log, sandboxes } = ctx;
+  const [unknown] = unknownTools(config.tools.enabled);
+  if (unknown !== undefined) throw new ConfigError(`tools.enabled: expected names of tools, got "${unknown}"`);
   const metrics = createMetrics(
     () => sandboxes.health(),
     () => endpoint.sessions.size,

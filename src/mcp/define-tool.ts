@@ -67,11 +67,17 @@ function inputSchemaOf(schema: z.ZodType): ListedTool['inputSchema'] {
 }
 
 function parseArguments(tool: string, schema: z.ZodObject, args: unknown): Record<string, unknown> {
-  const parsed = schema.safeParse(args ?? {}, { reportInput: true });
+  const parsed = schema.safeParse(withoutNulls(args ?? {}), { reportInput: true });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const message = issue
     ? describeIssue(tool, Object.keys(schema.shape), issue)
     : `The arguments of ${tool} are invalid.`;
   throw new AppError('invalid_argument', message);
+}
+
+/** Some models write `null` for an argument they leave out. */
+function withoutNulls(args: unknown): unknown {
+  if (typeof args !== 'object' || args === null || Array.isArray(args)) return args;
+  return Object.fromEntries(Object.entries(args).filter(([, value]) => value !== null));
 }

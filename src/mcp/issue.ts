@@ -36,6 +36,7 @@ function article(type: string): string {
 }
 
 function bound(origin: string, relation: string, limit: number | bigint): string {
+  if (origin === 'string' && Number(limit) === 1) return 'text that is not empty';
   const unit = origin === 'string' ? ' characters long' : origin === 'array' ? ' items long' : '';
   return `${relation} ${limit}${unit}`;
 }

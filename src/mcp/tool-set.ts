@@ -1,8 +1,11 @@
-import { commandTools } from './tools/command.ts';
 import type { ListedTool, Tool } from './define-tool.ts';
+import { commandTools } from './tools/command.ts';
+import { fileTools } from './tools/files.ts';
+import { sandboxTools } from './tools/sandbox.ts';
+import { terminalTools } from './tools/terminal.ts';
 
 /** Every tool, in the order clients see them. */
-export const allTools: readonly Tool[] = [...commandTools];
+export const allTools: readonly Tool[] = [...commandTools, ...fileTools, ...terminalTools, ...sandboxTools];
 
 /** The tools one server offers. */
 export interface ToolSet {
@@ -20,4 +23,22 @@ export function toolSet(enabled: readonly string[], extra: readonly Tool[] = [])
 /** Names in `enabled` that no tool has. */
 export function unknownTools(enabled: readonly string[]): string[] {
   return enabled.filter((name) => !allTools.some((tool) => tool.name === name));
+}
+
+/** The README's table of tools, in Markdown. */
+export function toolTable(): string {
+  const rows = allTools.map(
+    ({ listed }) => `| \`${listed.name}\` | ${argumentList(listed)} | ${firstSentence(listed.description)} |`,
+  );
+  return ['| tool | arguments | what it does |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
+function argumentList({ inputSchema }: ListedTool): string {
+  const required = new Set((inputSchema['required'] as readonly string[] | undefined) ?? []);
+  const names = Object.keys((inputSchema['properties'] as object | undefined) ?? {});
+  return names.map((name) => (required.has(name) ? `**\`${name}\`**` : `\`${name}\``)).join(', ') || '–';
+}
+
+function firstSentence(description: string): string {
+  return /^.*?[.:](?=\s|$)/.exec(description)![0].replace(/:$/, '.').replaceAll('|', '\\|');
 }
