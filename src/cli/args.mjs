@@ -36,6 +36,7 @@ export const commands = {
 
 /** A command line that cannot be read. The message is one sentence for the person who typed it. */
 export class UsageError extends Error {
+  /** @override */
   name = 'UsageError';
 }
 

@@ -4,7 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { UsageError, commands, help, readArguments } from '../cli/args.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -27,7 +27,11 @@ async function start(argv) {
     throw new UsageError(`"berth ${command}" needs the repository: this is the installed package.`);
   }
   ensureDependencies(development);
-  runOn(ensureNode(), [entry(development), ...argv]);
+  const node = ensureNode();
+  const program = entry(development);
+  if (node !== process.execPath) return runOn(node, [program, ...argv]);
+  process.argv = [node, program, ...argv];
+  await import(pathToFileURL(program).href);
 }
 
 /** @param {string} path */

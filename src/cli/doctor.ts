@@ -1,0 +1,1 @@
+export { serve as doctor } from './serve.ts';

@@ -1,0 +1,1 @@
+export { serve as up } from './serve.ts';

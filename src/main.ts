@@ -1,0 +1,51 @@
+import { constants } from 'node:os';
+import { readArguments, UsageError } from './cli/args.mjs';
+import type { Invocation } from './cli/invocation.ts';
+import { ConfigError } from './config.ts';
+import { AppError } from './errors.ts';
+import { SetupError } from './setup/error.ts';
+
+const commands: Record<string, () => Promise<(invocation: Invocation) => Promise<number>>> = {
+  serve: async () => (await import('./cli/serve.ts')).serve,
+  up: async () => (await import('./cli/up.ts')).up,
+  doctor: async () => (await import('./cli/doctor.ts')).doctor,
+  config: async () => (await import('./cli/config.ts')).showConfig,
+};
+
+process.exit(await main(process.argv.slice(2)));
+
+/** The exit code: 0, 1 for a failure, 2 for a command line or settings that cannot be used. */
+async function main(argv: string[]): Promise<number> {
+  try {
+    const { command, flags } = readArguments(argv);
+    const load = commands[command];
+    if (!load) throw new UsageError(`"berth ${command}" is for the berth program itself: src/setup/bootstrap.mjs.`);
+    const run = await load();
+    return await run({ flags, env: process.env, stop: stopSignal(), out: process.stdout, err: process.stderr });
+  } catch (error) {
+    process.stderr.write(`berth: ${explain(error)}\n`);
+    return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
+  }
+}
+
+function explain(error: unknown): string {
+  const known = [AppError, ConfigError, SetupError, UsageError].some((type) => error instanceof type);
+  if (known) return (error as Error).message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/**
+ * Aborts at the first signal; a second one ends the process at once. What follows within a quarter of a second is the
+ * same wish: npm and init systems pass on what a terminal has sent to everyone already.
+ */
+function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  let first = 0;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    first ||= performance.now();
+    if (performance.now() - first > 250) process.exit(128 + (constants.signals[signal] ?? 0));
+    controller.abort(signal);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  return controller.signal;
+}
