@@ -399,7 +399,7 @@ describe('the allow-list', () => {
     await fc.assert(
       fc.asyncProperty(nested, async (layers) => {
         const script = layers.reduce((inner, layer) => layer(inner), 'rm x');
-        assert.match(await refusal(policy.check(script)), /^Command "rm" is not allowed/, script);
+        assert.match(await refusal(policy.check(script)), /^Command "(rm|f)" is not allowed/, script);
       }),
       { numRuns: 150 },
     );
