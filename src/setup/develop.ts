@@ -43,7 +43,7 @@ async function prepare(): Promise<string> {
 async function check(): Promise<boolean> {
   const results = await Promise.all([
     run(['node_modules/.bin/tsc', '--noEmit']),
-    run(['node_modules/.bin/oxlint', '--type-aware', '--deny-warnings']),
+    run(['node_modules/.bin/oxlint', '--config', 'config/oxlint.json', '--deny-warnings', 'src', 'test']),
     run(['node_modules/.bin/prettier', '--check', '--log-level=warn', 'src', 'test', 'config', 'docker-compose.yml']),
   ]);
   return results.every(Boolean);
