@@ -1,0 +1,350 @@
+import type { AppError } from '../errors.ts';
+import type { DoneHow, HostFrame, Stream } from './frame.ts';
+import { Inflow } from './inflow.ts';
+import { KeptOutput, type OutputLimits } from './output.ts';
+import { ScriptName } from './script-name.ts';
+import type { Cause, CommandStatus } from './workspace.ts';
+
+export type EndedBy = 'timeout' | 'cancelled' | 'sandbox_lost';
+/** How a command's time in the shell ended; `refused`: it never began. */
+export type Report = DoneHow | 'lost' | 'refused';
+type Done = Extract<HostFrame, { type: 'done' }>;
+
+export interface CommandOptions {
+  readonly text: string;
+  /** Seconds until it is interrupted. */
+  readonly timeout: number;
+  readonly limits: OutputLimits;
+  /** Bytes of each stream that the host may send ahead. */
+  readonly credit: number;
+  readonly grant: (channel: number, stream: Stream, limit: number) => void;
+  readonly onOutput?: ((stream: 'stdout' | 'stderr', bytes: Uint8Array) => void) | undefined;
+}
+
+/** One stream of a command: how far it came, what is kept of it, and where the command's own part ends. */
+class CommandStream {
+  readonly flow: Inflow;
+  readonly kept: KeptOutput;
+  readonly #name: ScriptName | undefined;
+  #onOutput: ((bytes: Uint8Array) => void) | undefined;
+  /** The offset from the host at which the command ended. */
+  #end: number | undefined;
+  /** What was kept when that offset was reached. */
+  #ownTotal: number | undefined;
+  eof = false;
+
+  constructor(flow: Inflow, kept: KeptOutput, name: ScriptName | undefined, onOutput?: (bytes: Uint8Array) => void) {
+    this.flow = flow;
+    this.kept = kept;
+    this.#name = name;
+    this.#onOutput = onOutput;
+  }
+
+  /** True when every byte of the command's own part is here. */
+  get complete(): boolean {
+    return this.#ownTotal !== undefined;
+  }
+
+  get shown(): ReturnType<KeptOutput['shown']> {
+    return this.kept.shown(this.#ownTotal);
+  }
+
+  data(offset: number, bytes: Uint8Array): void {
+    const lost = this.flow.accept(offset, bytes.length);
+    if (lost > 0) this.#skip(offset, lost);
+    const own = this.#end === undefined ? bytes.length : Math.max(0, this.#end - offset);
+    this.#keep(bytes.subarray(0, own));
+    this.#checkComplete();
+    if (own < bytes.length) this.#keep(bytes.subarray(own));
+    this.flow.consumed(this.flow.received);
+  }
+
+  /** The command's part ends at this offset. */
+  endsAt(offset: number): void {
+    this.#end = offset;
+    this.#checkComplete();
+  }
+
+  /** No more bytes will come. */
+  close(): void {
+    this.eof = true;
+    this.#flush();
+    if (this.#end !== undefined) this.#ownTotal ??= this.kept.total;
+    this.kept.shrink();
+  }
+
+  /** The stream goes on at `from`; what lies before it was lost. */
+  resume(from: number): number {
+    const lost = from - this.flow.received;
+    if (lost > 0) this.#skip(from, lost);
+    return this.flow.resume(from);
+  }
+
+  #skip(to: number, lost: number): void {
+    this.#flush();
+    this.kept.drop(lost);
+    if (this.#end !== undefined && to >= this.#end) this.#ownTotal ??= this.kept.total;
+  }
+
+  #checkComplete(): void {
+    if (this.#end === undefined || this.flow.received < this.#end || this.#ownTotal !== undefined) return;
+    this.#flush();
+    this.#ownTotal = this.kept.total;
+    this.#onOutput = undefined;
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#take(this.#name ? this.#name.push(bytes) : bytes);
+  }
+
+  #flush(): void {
+    if (this.#name) this.#take(this.#name.flush());
+  }
+
+  #take(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.kept.append(bytes);
+    this.#onOutput?.(bytes);
+  }
+}
+
+/** A command for the sandbox's shell, from its call until it is forgotten. */
+export class Command {
+  readonly text: string;
+  readonly timeout: number;
+  readonly #options: CommandOptions;
+  #id: string | undefined;
+  #channel = 0;
+  #streams: readonly [CommandStream, CommandStream];
+  /** Milliseconds on the monotonic clock. */
+  #started: number | undefined;
+  #took: number | undefined;
+  #status: CommandStatus = 'running';
+  #done: Done | undefined;
+  #cwd = '';
+  #generation = 0;
+  #attempts = 0;
+  #lost: string | undefined;
+  #endedBy: EndedBy | undefined;
+  #reported = Promise.withResolvers<Report>();
+  readonly #settled = Promise.withResolvers<void>();
+  #news: PromiseWithResolvers<void> | undefined;
+  /** The shell had died, and lost its jobs, since the command before. */
+  shellWasLost = false;
+
+  constructor(options: CommandOptions) {
+    this.text = options.text;
+    this.timeout = options.timeout;
+    this.#options = options;
+    this.#streams = [this.#stream(0), this.#stream(1)];
+    this.#settled.promise.catch(() => {});
+  }
+
+  #stream(stream: Stream): CommandStream {
+    const { credit, grant, limits, onOutput } = this.#options;
+    const flow = new Inflow(credit, (limit) => grant(this.#channel, stream, limit));
+    const name = stream === 1 ? new ScriptName() : undefined;
+    const report = onOutput && ((bytes: Uint8Array) => onOutput(stream === 0 ? 'stdout' : 'stderr', bytes));
+    return new CommandStream(flow, new KeptOutput(limits), name, report);
+  }
+
+  /** The host runs it as `channel` in the given shell. `ago`: seconds since it began there. */
+  begin(channel: number, id: string, shell: { generation: number; cwd: string }, ago = 0): void {
+    if (this.#channel !== 0) this.#streams = [this.#stream(0), this.#stream(1)];
+    this.#channel = channel;
+    this.#id ??= id;
+    this.#cwd = shell.cwd;
+    this.#generation = shell.generation;
+    this.#attempts += 1;
+    this.#started = performance.now() - ago * 1000;
+    this.#done = undefined;
+    this.#reported = Promise.withResolvers();
+  }
+
+  /** 0 while it waits for its turn. */
+  get channel(): number {
+    return this.#channel;
+  }
+
+  get begun(): boolean {
+    return this.#channel !== 0;
+  }
+
+  /** Of the shell it began in. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** How often it was given to a shell. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
+  get id(): string {
+    return this.#id ?? '';
+  }
+
+  /** Gives a name to a command that has not begun. */
+  nameIt(id: string): void {
+    this.#id ??= id;
+  }
+
+  get stdout(): CommandStream {
+    return this.#streams[0];
+  }
+
+  get stderr(): CommandStream {
+    return this.#streams[1];
+  }
+
+  stream(stream: Stream): CommandStream {
+    return this.#streams[stream];
+  }
+
+  get status(): CommandStatus {
+    return this.#status;
+  }
+
+  /** What interrupted it first, if anything did. */
+  get endedBy(): EndedBy | undefined {
+    return this.#endedBy;
+  }
+
+  interruptedBy(cause: EndedBy): void {
+    this.#endedBy ??= cause;
+  }
+
+  get exitCode(): number | null {
+    return this.#done?.code ?? null;
+  }
+
+  get shellRestarted(): boolean {
+    return this.shellWasLost || this.#done?.how === 'shell_died';
+  }
+
+  get cwd(): string {
+    return this.#done?.cwd || this.#cwd;
+  }
+
+  /** Seconds it ran, or has run so far. */
+  get executionTime(): number {
+    if (this.#started === undefined) return 0;
+    return (this.#took ?? performance.now() - this.#started) / 1000;
+  }
+
+  /** True while processes that it left hold its output. */
+  get background(): boolean {
+    return this.#done !== undefined && this.#lost === undefined && !this.drained;
+  }
+
+  /** True when every holder of its output is gone and every byte is here. */
+  get drained(): boolean {
+    return this.stdout.eof && this.stderr.eof;
+  }
+
+  get ended(): boolean {
+    return this.#done !== undefined || this.#lost !== undefined;
+  }
+
+  /** Resolves when the shell reports the end, or the sandbox is lost. */
+  get reported(): Promise<Report> {
+    return this.#reported.promise;
+  }
+
+  /** Resolves when the status is final and every byte of the command's own output is here; rejects when it did not run. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  /** Resolves at the next output or change of status. */
+  get news(): Promise<void> {
+    this.#news ??= Promise.withResolvers();
+    return this.#news.promise;
+  }
+
+  /** Bytes of memory its output holds. */
+  get allocated(): number {
+    return this.stdout.kept.allocated + this.stderr.kept.allocated;
+  }
+
+  data(stream: Stream, offset: number, bytes: Uint8Array): void {
+    this.#streams[stream].data(offset, bytes);
+    this.#changed();
+  }
+
+  eof(stream: Stream): void {
+    this.#streams[stream].close();
+    this.#changed();
+  }
+
+  done(frame: Done): void {
+    if (this.ended) return;
+    this.#done = frame;
+    this.#reported.resolve(frame.how);
+    if (frame.how === 'not_run') return;
+    this.#took = this.executionTime * 1000;
+    this.stdout.endsAt(frame.ends[0]);
+    this.stderr.endsAt(frame.ends[1]);
+    this.#changed();
+  }
+
+  /** The host does not know it. */
+  notRun(): void {
+    this.#reported.resolve('not_run');
+  }
+
+  /** It never ran. */
+  refuse(error: AppError): void {
+    this.#status = 'error';
+    this.#reported.resolve('refused');
+    this.#settled.reject(error);
+    this.#changed();
+  }
+
+  /** Nobody waits any longer for an interrupted command; a late report may still add its exit code. */
+  abandon(): void {
+    if (this.#status !== 'running') return;
+    this.#status = this.#endedBy ?? 'error';
+    this.#settled.resolve();
+    this.#changed();
+  }
+
+  /** The sandbox is gone, for the reason given as a clause. */
+  lost(reason: string): void {
+    if (this.#lost !== undefined) return;
+    if (!this.#done) this.interruptedBy('sandbox_lost');
+    this.#took ??= this.executionTime * 1000;
+    this.#lost = reason;
+    for (const stream of this.#streams) stream.close();
+    this.#reported.resolve('lost');
+    this.#changed();
+  }
+
+  #changed(): void {
+    if (this.#status === 'running') this.#trySettle();
+    this.#news?.resolve();
+    this.#news = undefined;
+  }
+
+  #trySettle(): void {
+    if (!this.ended) return;
+    const complete = this.stdout.complete && this.stderr.complete;
+    if (!complete && this.#lost === undefined) return;
+    this.#status = this.#endedBy ?? (this.#done?.code === 0 ? 'success' : 'error');
+    this.#settled.resolve();
+  }
+
+  get cause(): Cause | undefined {
+    const seconds = this.executionTime.toFixed(1);
+    switch (this.#endedBy) {
+      case 'timeout':
+        return { code: 'timeout', message: `The command was stopped at its timeout, after ${seconds} s.` };
+      case 'cancelled':
+        return { code: 'cancelled', message: `The command was cancelled after ${seconds} s.` };
+      case 'sandbox_lost':
+        return { code: 'sandbox_lost', message: `The sandbox was lost while the command ran: ${this.#lost}.` };
+      default:
+        return undefined;
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import type { Config } from '../config.ts';
+import type { Logger } from '../log.ts';
+import { bootName, loadNotes, type CommandStore } from './command-store.ts';
+import { Link, type Greeting, type LinkEvents, type LiveFrame } from './link.ts';
+import type { Activity } from './live.ts';
+import type { Container } from './runtime.ts';
+import { ShellRunner } from './shell-runner.ts';
+import { Shell } from './shell.ts';
+import type { ShellPort } from './workspace.ts';
+
+/** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
+export interface SessionHost extends AsyncDisposable {
+  readonly shell: ShellPort;
+  /** What keeps the sandbox from being idled out. Rejects `timeout` and `sandbox_lost`. */
+  activity(): Promise<Activity>;
+  /** False while the host can't be reached. */
+  alive(): boolean;
+  /** Resolves with a clause such as `its container ended` when the sandbox can't be used any more. */
+  readonly closed: Promise<string>;
+}
+
+export interface SessionHostOptions {
+  /** 32 bytes that only this installation can derive. */
+  readonly token: Uint8Array;
+  readonly log: Logger;
+  readonly config: Pick<Config, 'shell' | 'terminal'>;
+  readonly store?: CommandStore;
+  /** How the host is reached; absent: the bridge at its usual place. */
+  readonly attach?: readonly string[];
+}
+
+/** Bytes of output that a sandbox's finished commands hold together. */
+const historyBytes = 4 * 1024 * 1024;
+const minimumPage = 4096;
+
+/** Connects to the container's session host and takes over what an earlier server left there. */
+export async function openShellHost(container: Container, options: SessionHostOptions): Promise<SessionHost> {
+  const host = new Host(container, options);
+  await host.connect();
+  return host;
+}
+
+class Host implements SessionHost, LinkEvents {
+  readonly #link: Link;
+  readonly #runner: ShellRunner;
+  readonly #store: CommandStore | undefined;
+  readonly shell: Shell;
+  readonly closed: Promise<string>;
+
+  constructor(container: Container, options: SessionHostOptions) {
+    const { shell } = options.config;
+    this.#link = new Link(container, options);
+    this.#store = options.store;
+    this.#runner = new ShellRunner({
+      link: this.#link,
+      output: { head: shell.output_head, tail: shell.output_tail, window: shell.window },
+      timeout: shell.timeout,
+      history: shell.history,
+      historyBytes,
+      queue: shell.queue,
+      store: options.store,
+    });
+    const page = Math.max(minimumPage, shell.output_head + shell.output_tail);
+    this.shell = new Shell(this.#runner, { timeout: shell.timeout, maxTimeout: shell.max_timeout, page });
+    this.closed = this.#link.closed;
+    void this.closed.then((reason) => this.#lost(reason));
+  }
+
+  async connect(): Promise<void> {
+    await this.#link.connect(this);
+  }
+
+  attached(greeting: Greeting): void {
+    const notes = loadNotes(this.#store, bootName(greeting.boot));
+    this.#runner.attached(greeting, notes);
+  }
+
+  frame(frame: LiveFrame): void {
+    if (frame.type === 'shell') this.#runner.shellIs(frame);
+    else this.#runner.frame(frame);
+  }
+
+  waiting(): boolean {
+    return this.#runner.busy;
+  }
+
+  async activity(): Promise<Activity> {
+    const pong = await this.#link.ping();
+    return { running: this.#runner.busy, processes: pong.processes, watched: 0 };
+  }
+
+  alive(): boolean {
+    return this.#link.isAttached;
+  }
+
+  #lost(reason: string): void {
+    this.#runner.lost(reason);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.shell.release();
+    await this.#link[Symbol.asyncDispose]();
+  }
+}
