@@ -73,6 +73,7 @@ async function answers(step: Step, { socket, logFile }: DaemonPlace, child?: Chi
   child?.once('exit', (code, signal) => (failure = `dockerd ended (${signal ?? code})`));
   for (const deadline = Date.now() + 60_000; Date.now() < deadline && failure === undefined; await sleep(100)) {
     if (await accepts(socket)) return;
+    step.signal.throwIfAborted();
     step.detail('waiting for dockerd');
   }
   throw new SetupError(`Docker did not start: ${failure ?? 'no answer for 60 s'}.\n${lastLines(logFile)}`);

@@ -32,6 +32,8 @@ export async function follow(step: Step, start: Start, { silence = 600_000 } = {
   const controller = new AbortController();
   const quiet = () => controller.abort(new SetupError(`The engine said nothing for ${silence / 1000} s.`));
   const timer = setTimeout(quiet, silence);
+  const stop = () => controller.abort(step.signal.reason);
+  step.signal.addEventListener('abort', stop);
   const printed: string[] = [];
   try {
     const stream = addAbortSignal(controller.signal, (await start(controller.signal)) as Readable);
@@ -44,6 +46,7 @@ export async function follow(step: Step, start: Start, { silence = 600_000 } = {
     throw controller.signal.aborted ? controller.signal.reason : error;
   } finally {
     clearTimeout(timer);
+    step.signal.removeEventListener('abort', stop);
   }
 }
 

@@ -59,7 +59,8 @@ function packages(): readonly string[] {
   return ['docker.io', 'iptables', 'ca-certificates', ...hardened];
 }
 
-function unreachable({ url, source }: EngineAddress, error: Error): string {
+/** The two lines for a person: what does not answer, and what to do. */
+export function unreachable({ url, source }: EngineAddress, error: Error): string {
   const cause = error instanceof AppError ? error.cause : error;
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   return `No Docker engine answers at ${url} (${source}${code ? `: ${code}` : ''}).\n${advice(source, code)}`;

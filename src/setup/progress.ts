@@ -8,6 +8,13 @@ export interface Step {
   detail(text: string): void;
   /** Raw output, for the set-up's log only. */
   readonly log: Writable;
+  /** Aborts when the person wants to stop. */
+  readonly signal: AbortSignal;
+}
+
+export interface ProgressOptions {
+  readonly out?: NodeJS.WriteStream;
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -18,18 +25,21 @@ export class Progress implements AsyncDisposable {
   readonly logFile: string;
   readonly #out: NodeJS.WriteStream;
   readonly #log: Writable;
+  readonly #signal: AbortSignal;
 
-  constructor(logFile: string, out: NodeJS.WriteStream = process.stderr) {
+  constructor(logFile: string, { out = process.stderr, signal = new AbortController().signal }: ProgressOptions = {}) {
     this.logFile = logFile;
     this.#out = out;
+    this.#signal = signal;
     mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
     this.#log = createWriteStream(logFile, { flags: 'a', mode: 0o600 });
   }
 
   async step<T>(title: string, work: (step: Step) => Promise<T>): Promise<T> {
+    this.#signal.throwIfAborted();
     this.#log.write(`\n== ${new Date().toISOString()} ${title}\n`);
     using display = new Display(title, this.#out);
-    const result = await work({ detail: (text) => (display.detail = text), log: this.#log });
+    const result = await work({ detail: (text) => (display.detail = text), log: this.#log, signal: this.#signal });
     display.done();
     return result;
   }

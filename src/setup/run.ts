@@ -13,7 +13,11 @@ export async function run(
 ): Promise<void> {
   const [file, ...args] = argv;
   step.log.write(`$ ${argv.join(' ')}\n`);
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  const child = spawn(file, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+    signal: step.signal,
+  });
   const last: string[] = [];
   const read = [child.stdout, child.stderr].map((stream) => eachLine(stream, (line) => note(step, last, line)));
   const [code] = (await once(child, 'close')) as [number | null];

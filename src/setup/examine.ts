@@ -1,0 +1,106 @@
+import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Config } from '../config.ts';
+import { findEngine } from '../docker/address.ts';
+import { Engine } from '../docker/client.ts';
+import { type Check, engineChecks, type EngineFacts, imageCheck, runtimeCheck } from './checks.ts';
+import { imageId } from './engine-images.ts';
+import { unreachable } from './engine.ts';
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Looks at the host and the engine without changing anything. A check that fails never hides the others. */
+export async function examine(env: Env, config: Config): Promise<readonly Check[]> {
+  const local = [nodeCheck(), stateCheck(config.server.state_dir)];
+  try {
+    using engine = new Engine(findEngine(env, config.docker.host), 10);
+    return [...local, ...(await examineEngine(engine, config))];
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return [...local, { name: 'engine', status: 'fail', detail }];
+  }
+}
+
+function nodeCheck(): Check {
+  return { name: 'node', status: 'ok', detail: process.versions.node };
+}
+
+function stateCheck(directory: string): Check {
+  const name = 'state directory';
+  const existing = nearestExisting(directory);
+  try {
+    accessSync(existing, constants.W_OK);
+  } catch {
+    return { name, status: 'fail', detail: `${directory} cannot be written`, advice: 'Set server.state_dir.' };
+  }
+  const { bavail, bsize } = statfsSync(existing);
+  const gigabytes = (bavail * bsize) / 1e9;
+  const detail = `${directory}, ${gigabytes.toFixed(1)} GB free`;
+  if (gigabytes > 2) return { name, status: 'ok', detail };
+  return { name, status: 'warn', detail, advice: 'Make room before workspaces fill the disk.' };
+}
+
+function nearestExisting(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : nearestExisting(dirname(path));
+}
+
+async function examineEngine(engine: Engine, config: Config): Promise<readonly Check[]> {
+  const { url, source } = engine.address;
+  const facts = await readFacts(engine).catch((error: Error) => error);
+  if (facts instanceof Error) return [{ name: 'engine', status: 'fail', ...split(unreachable(engine.address, facts)) }];
+  return [
+    { name: 'engine', status: 'ok', detail: `${url} (${source})` },
+    ...engineChecks(facts),
+    ...(await imageChecks(engine, config)),
+    ...Object.entries(config.templates).flatMap(([name, { runtime }]) =>
+      runtime ? [runtimeCheck(name, runtime, facts.runtimes)] : [],
+    ),
+  ];
+}
+
+function split(message: string): { detail: string; advice: string } {
+  const [detail = '', advice = ''] = message.split('\n');
+  return { detail, advice };
+}
+
+function imageChecks(engine: Engine, config: Config): Promise<readonly Check[]> {
+  const uses = Object.entries(config.templates).map(([name, { image }]) => [`template ${name}`, image] as const);
+  const all = [...uses, ['the session host', config.docker.host_image] as const];
+  return Promise.all(all.map(async ([use, image]) => imageCheck(use, image, await imageId(engine, image))));
+}
+
+/** The fields of `/info` that the type declarations leave out or call optional. */
+interface Info {
+  readonly CgroupVersion?: string;
+  readonly CgroupDriver?: string;
+  readonly MemoryLimit?: boolean;
+  readonly CpuCfsQuota?: boolean;
+  readonly PidsLimit?: boolean;
+  readonly Driver?: string;
+  readonly LoggingDriver?: string;
+  readonly SecurityOptions?: readonly string[] | null;
+  readonly LiveRestoreEnabled?: boolean;
+  readonly Runtimes?: Readonly<Record<string, unknown>> | null;
+}
+
+async function readFacts(engine: Engine): Promise<EngineFacts> {
+  const attempt = { doing: 'describe itself' };
+  const [version, info] = await Promise.all([
+    engine.call(attempt, () => engine.docker.version()),
+    engine.call(attempt, () => engine.docker.info() as Promise<Info>),
+  ]);
+  const runc = version.Components?.find(({ Name }) => Name === 'runc')?.Version ?? '';
+  const limits = { memory: info.MemoryLimit ?? false, cpu: info.CpuCfsQuota ?? false, pids: info.PidsLimit ?? false };
+  return {
+    version: version.Version,
+    runc,
+    limits,
+    cgroupVersion: info.CgroupVersion ?? '1',
+    cgroupDriver: info.CgroupDriver ?? 'unknown driver',
+    storage: info.Driver ?? 'unknown',
+    logging: info.LoggingDriver ?? 'unknown',
+    security: info.SecurityOptions ?? [],
+    liveRestore: info.LiveRestoreEnabled ?? false,
+    runtimes: Object.keys(info.Runtimes ?? {}),
+  };
+}
