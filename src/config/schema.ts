@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  address,
   apiKeys,
   flag,
   httpUrl,
@@ -46,7 +47,11 @@ const server = z.strictObject({
   upload_limit: setting(size(0, 1024 * GiB), 10 * GiB, 'Longest file or tar upload.'),
   keepalive: setting(seconds(1, 250), 15, 'Seconds between keepalive comments on open streams.'),
   drain: setting(seconds(0, 3600), 10, 'Seconds that calls in flight get at SIGTERM.'),
-  state_dir: required(path, 'Where the instance keeps its identity and state (default `$XDG_STATE_HOME/berth`).'),
+  state_dir: required(
+    path,
+    'Where the instance keeps its identity and state.',
+    '`$XDG_STATE_HOME/berth`, else `~/.local/state/berth`',
+  ),
   strict: setting(flag, false, 'Refuse to start on a host that `berth doctor` finds unsafe.'),
 });
 
@@ -86,7 +91,7 @@ const session = z.strictObject({
   conversation_headers: setting(
     list(header, 'header names'),
     ['X-OpenWebUI-Chat-Id', 'X-LibreChat-Conversation-Id'],
-    'Headers that name the conversation, always within the caller’s own principal.',
+    "Headers that name the conversation, always within the caller's own principal.",
   ),
   conversation_meta: setting(
     list(metaKey, '_meta keys'),
@@ -103,7 +108,7 @@ const shell = z.strictObject({
   output_tail: setting(size(0, 16 * MiB), 32 * KiB, 'Bytes shown from its end, per stream.'),
   window: setting(size(64 * KiB, 64 * MiB), MiB, 'Bytes of each stream kept for `check_command`.'),
   history: setting(whole(1, 1000), 32, 'Finished commands a sandbox remembers.'),
-  queue: setting(whole(0, 1000), 32, 'Commands that may wait for a sandbox’s shell.'),
+  queue: setting(whole(0, 1000), 32, "Commands that may wait for a sandbox's shell."),
 });
 
 const terminal = z.strictObject({
@@ -117,7 +122,7 @@ const terminal = z.strictObject({
 
 const docker = z.strictObject({
   host: optional(
-    text('an engine address like unix:///var/run/docker.sock', /^(unix|tcp|http|https|ssh|npipe):\/\/\S+$/),
+    address('an engine address like unix:///var/run/docker.sock', /^(unix|tcp|http|https|ssh|npipe):\/\/\S+$/),
     'Engine address.',
     '`DOCKER_HOST`, the current docker context, or the default socket',
   ),
@@ -134,13 +139,13 @@ export const template = z.strictObject({
   pids: setting(whole(16, 100_000), 256, 'Most processes and threads.'),
   tmp: setting(size(MiB), 256 * MiB, 'Size of `/tmp`; counts as memory.'),
   nofile: setting(whole(64, 1_048_576), 1024, 'Open files per process.'),
-  network: setting(oneOf(['none', 'open']), 'none', '`open` joins the engine’s bridge.'),
+  network: setting(oneOf(['none', 'open']), 'none', "`open` joins the engine's bridge."),
   env: setting(variables, {}, 'Environment variables.'),
   mounts: setting(list(mount, 'source:target[:rw]'), [], 'Named volumes or host directories, read-only unless `:rw`.'),
-  runtime: optional(text('an OCI runtime name', /^[\w.-]+$/), 'OCI runtime, e.g. `runsc`.', 'the engine’s'),
+  runtime: optional(text('an OCI runtime name', /^[\w.-]+$/), 'OCI runtime, e.g. `runsc`.', "the engine's"),
   seccomp: optional(
     text('an absolute path or "engine"', /^(\/.*|engine)$/),
-    'Seccomp profile; `engine` takes the engine’s own.',
+    "Seccomp profile; `engine` takes the engine's own.",
     'the built-in profile',
   ),
 });
@@ -195,7 +200,7 @@ const limits = z.strictObject({
   sandboxes: setting(whole(), 0, 'Sandboxes per principal; 0 leaves only `session.max_sessions`.'),
   commands: setting(whole(), 0, 'Running commands per principal; 0 = no limit.'),
   terminals: setting(whole(), 0, 'Open terminals per principal; 0 = no limit.'),
-  memory: setting(size(), 0, 'Memory of a principal’s running sandboxes together; 0 = no limit.'),
+  memory: setting(size(), 0, "Memory of a principal's running sandboxes together; 0 = no limit."),
   requests_per_minute: setting(whole(), 0, 'Requests per principal and minute; 0 = no limit.'),
   upload_bytes_per_hour: setting(size(), 0, 'Uploaded bytes per principal and hour; 0 = no limit.'),
   cpu_minutes_per_hour: setting(number(0, 1_000_000), 0, 'CPU minutes per principal and hour; 0 = no limit.'),

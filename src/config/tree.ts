@@ -10,10 +10,12 @@ export interface SettingRow extends SettingMeta {
   readonly key: string;
 }
 
-/** Every setting in the order of the schema. */
-export function settingRows(): readonly SettingRow[] {
+/** Every setting in the order of the schema, those of templates once for each name. */
+export function settingRows(templates: readonly string[] = ['<name>']): readonly SettingRow[] {
   return groupNames().flatMap((group) =>
-    group === 'templates' ? rowsOf('templates.<name>', template) : rowsOf(group, groupSchema(group)),
+    group === 'templates'
+      ? templates.flatMap((name) => rowsOf(`templates.${name}`, template))
+      : rowsOf(group, groupSchema(group)),
   );
 }
 

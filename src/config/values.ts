@@ -8,6 +8,10 @@ export interface SettingMeta {
   readonly expected: string;
   /** The default as a person would write it; empty where there is none. */
   readonly fallback: string;
+  /** It has no value of its own when nobody gives one. */
+  readonly optional: boolean;
+  /** A value as a person would write it, without secrets. */
+  readonly show: (value: never) => string;
 }
 
 /** Turns what a file or a variable gave into a value, or throws `Unfit`. */
@@ -17,6 +21,8 @@ export interface Kind<T> {
   readonly show: (value: T) => string;
   /** The value never appears in a message. */
   readonly secret?: boolean;
+  /** What of a value may appear in a message. */
+  readonly mask?: (raw: string) => string;
 }
 
 /** A value that is not what was expected; the message may say which part, after the expectation. */
@@ -30,7 +36,13 @@ export class Unfit extends Error {
 
 /** A setting with a default. */
 export function setting<T>(kind: Kind<T>, fallback: T, description: string) {
-  const meta = { description, expected: kind.expected, fallback: kind.show(fallback) };
+  const meta = {
+    description,
+    expected: kind.expected,
+    fallback: kind.show(fallback),
+    optional: false,
+    show: kind.show,
+  };
   return schemaOf(kind)
     .default(fallback as never)
     .meta(meta);
@@ -38,12 +50,14 @@ export function setting<T>(kind: Kind<T>, fallback: T, description: string) {
 
 /** A setting that may be absent. `fallback` tells the reader what its absence means. */
 export function optional<T>(kind: Kind<T>, description: string, fallback = '') {
-  return schemaOf(kind).exactOptional().meta({ description, expected: kind.expected, fallback });
+  return schemaOf(kind)
+    .exactOptional()
+    .meta({ description, expected: kind.expected, fallback, optional: true, show: kind.show });
 }
 
-/** A setting that must be given where its group is. */
-export function required<T>(kind: Kind<T>, description: string) {
-  return schemaOf(kind).meta({ description, expected: kind.expected, fallback: '' });
+/** A setting that must be there, from whoever reads the settings if from nobody else. */
+export function required<T>(kind: Kind<T>, description: string, fallback = '') {
+  return schemaOf(kind).meta({ description, expected: kind.expected, fallback, optional: true, show: kind.show });
 }
 
 function schemaOf<T>(kind: Kind<T>) {
@@ -52,7 +66,7 @@ function schemaOf<T>(kind: Kind<T>) {
       return kind.parse(raw);
     } catch (error) {
       if (!(error instanceof Unfit)) throw error;
-      const came = kind.secret ? '' : `, got ${quote(raw)}`;
+      const came = kind.secret ? '' : `, got ${quote(typeof raw === 'string' && kind.mask ? kind.mask(raw) : raw)}`;
       context.addIssue({ code: 'custom', message: `expected ${kind.expected}${error.part || came}` });
       return z.NEVER;
     }
@@ -104,8 +118,11 @@ export function number(min: number, max: number): Kind<number> {
 
 const durationUnits: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400 };
 
+/** The longest delay a timer takes, in whole days. */
+const longestDelay = 24 * 86400;
+
 /** Seconds: a number, or `15m`, `2h`, `1d`. */
-export function seconds(min = 0, max = 10 * 365 * 86400): Kind<number> {
+export function seconds(min = 0, max = longestDelay): Kind<number> {
   return {
     expected: range('seconds (or 90s, 15m, 2h, 1d)', min, max, String),
     parse: (raw) => {
@@ -189,7 +206,13 @@ export function text(expected = 'text', fits: RegExp | ((value: string) => boole
 export const path = text('an absolute path', /^\//);
 export const name = text('a name of a-z, 0-9, _ and -, beginning with a letter', /^[a-z][a-z0-9_-]{0,39}$/);
 
-export const httpUrl = text('an http or https URL', (value) => {
+/** An address that may hold a password, which is never shown. */
+export function address(expected: string, fits: RegExp | ((value: string) => boolean)): Kind<string> {
+  const mask = (raw: string) => raw.replace(/^(\w+:\/\/)?[^/]*@/, '$1');
+  return { ...text(expected, fits), mask, show: mask };
+}
+
+export const httpUrl = address('an http or https URL', (value) => {
   const url = URL.parse(value);
   return url !== null && /^https?:$/.test(url.protocol);
 });
@@ -221,7 +244,7 @@ function parseItem<T>(item: Kind<T>, raw: unknown, part: string): T {
   try {
     return item.parse(raw);
   } catch (error) {
-    if (error instanceof Unfit && !item.secret) throw new Unfit(part);
+    if (error instanceof Unfit && !item.secret) throw new Unfit(error.part || part);
     throw error;
   }
 }

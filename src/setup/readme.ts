@@ -47,7 +47,7 @@ function withSection(text: string, name: string, body: string): string {
 export function settingsTable(): string {
   const rows = settingRows().map(
     ({ key, fallback, expected, description }) =>
-      `| \`${key}\` | ${fallbackCell(fallback)} | ${cell(expected)} | ${cell(description)} |`,
+      `| \`${key}\` | ${fallbackCell(fallback)} | ${cell(briefly(expected))} | ${cell(description)} |`,
   );
   return ['| setting | default | takes | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }
@@ -58,6 +58,9 @@ function fallbackCell(fallback: string): string {
   const inWords = fallback.includes('`') || /^(the|from) |^–$/.test(fallback);
   return inWords ? cell(fallback) : `\`${fallback}\``;
 }
+
+/** Without the other spellings, which the text above the table names once. */
+const briefly = (expected: string): string => expected.replace(/ \(or [^)]*\)/, '');
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
 
