@@ -1,5 +1,4 @@
 import { Hono } from 'hono';
-import type { McpServer } from '@modelcontextprotocol/server';
 import { ConfigError, type Config } from './config.ts';
 import { AppError } from './errors.ts';
 import { authenticate } from './http/auth.ts';
@@ -13,7 +12,7 @@ import { originCheck } from './http/origin.ts';
 import { rateLimit } from './http/rate.ts';
 import { requestId } from './http/request-id.ts';
 import type { Logger } from './log.ts';
-import type { Tool } from './mcp/define-tool.ts';
+import type { McpExtra } from './mcp/context.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
 import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
@@ -27,14 +26,14 @@ export interface AppContext {
   readonly version: string;
   /** True from the first SIGTERM on: `/ready` answers 503 and new tool calls are refused. */
   draining(): boolean;
-  /** Tools besides the product's own; only tests have any. */
-  readonly extraTools?: readonly Tool[];
-  /** Registers prompts, resources and the like on each new protocol server; only tests do. */
-  readonly extendMcp?: (server: McpServer) => void;
+  /** Only tests have any. */
+  readonly mcpExtra?: McpExtra;
 }
 
 export interface App extends AsyncDisposable {
   readonly hono: Hono<HttpEnv>;
+  /** Open MCP sessions of the 2025 era. */
+  sessions(): number;
   /** Waits for the calls in flight; those that outlast it end with the error `draining`. */
   drain(milliseconds: number): Promise<void>;
 }
@@ -48,7 +47,7 @@ export function createApp(ctx: AppContext): App {
     () => sandboxes.health(),
     () => endpoint.sessions.size,
   );
-  const tools = toolSet(config.tools.enabled, ctx.extraTools);
+  const tools = toolSet(config.tools.enabled);
   const endpoint = new McpEndpoint({
     config,
     log,
@@ -57,7 +56,7 @@ export function createApp(ctx: AppContext): App {
     tools,
     version: ctx.version,
     draining: () => ctx.draining(),
-    ...(ctx.extendMcp && { extend: ctx.extendMcp }),
+    ...(ctx.mcpExtra && { extra: ctx.mcpExtra }),
   });
   const hono = new Hono<HttpEnv>();
   hono.onError(onError);
@@ -74,6 +73,7 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', metricsRoutes(metrics));
   return {
     hono,
+    sessions: () => endpoint.sessions.size,
     drain: (milliseconds) => endpoint.drain(milliseconds),
     [Symbol.asyncDispose]: () => endpoint[Symbol.asyncDispose](),
   };

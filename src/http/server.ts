@@ -12,10 +12,17 @@ export interface HttpServer extends AsyncDisposable {
   close(drain?: number): Promise<void>;
 }
 
+export interface ListenOptions {
+  /** Milliseconds a client has for its request's headers. */
+  readonly headersTimeout?: number;
+}
+
 /** Serves the app. Rejects with one sentence when the address cannot be had. */
-export async function listen(app: App, host: string, port: number): Promise<HttpServer> {
-  const server = createAdaptorServer({ fetch: app.hono.fetch, overrideGlobalObjects: false }) as Server;
-  server.headersTimeout = 15_000;
+export async function listen(app: App, host: string, port: number, options: ListenOptions = {}): Promise<HttpServer> {
+  const { headersTimeout = 15_000 } = options;
+  const connectionsCheckingInterval = Math.min(headersTimeout, 5000);
+  const serverOptions = { headersTimeout, connectionsCheckingInterval };
+  const server = createAdaptorServer({ fetch: app.hono.fetch, overrideGlobalObjects: false, serverOptions }) as Server;
   // Uploads may take hours; routes bound their own bodies.
   server.requestTimeout = 0;
   server.keepAliveTimeout = 65_000;

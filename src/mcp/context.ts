@@ -1,8 +1,15 @@
 import type { Logger } from 'pino';
-import type { McpServer } from '@modelcontextprotocol/server';
+import type {
+  CallToolResult,
+  InputRequiredResult,
+  McpServer,
+  ServerContext,
+  ServerOptions,
+} from '@modelcontextprotocol/server';
 import type { Config } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
+import type { ListedTool } from './define-tool.ts';
 import type { ToolSet } from './tool-set.ts';
 
 /** What the protocol side needs of the server around it. */
@@ -14,6 +21,23 @@ export interface McpContext {
   readonly metrics: Metrics;
   readonly tools: ToolSet;
   draining(): boolean;
-  /** Registers more on a new server instance; only tests use it. */
-  readonly extend?: (server: McpServer) => void;
+  readonly extra?: McpExtra;
+}
+
+/** What a test puts on the protocol servers besides the product's own tools. */
+export interface McpExtra {
+  readonly options?: ServerOptions;
+  readonly tools: readonly RawTool[];
+  /** Registers prompts, resources and the like on a new server instance. */
+  extend(server: McpServer): void;
+}
+
+/** A tool on the SDK's own terms. */
+export interface RawTool {
+  readonly listed: {
+    readonly name: string;
+    readonly description: string;
+    readonly inputSchema: ListedTool['inputSchema'];
+  };
+  call(args: Record<string, unknown>, ctx: ServerContext): Promise<CallToolResult | InputRequiredResult>;
 }

@@ -7,6 +7,7 @@ import {
 import type { McpHttpHandler } from '@modelcontextprotocol/server';
 import { AppError } from '../errors.ts';
 import { Activity } from './activity.ts';
+import { orStream } from './late-stream.ts';
 import type { McpContext } from './context.ts';
 import { rpcErrorResponse } from './rpc-error.ts';
 import { authInfoOf, createMcpServer, type Caller } from './server.ts';
@@ -17,23 +18,27 @@ export class McpEndpoint implements AsyncDisposable {
   readonly activity = new Activity();
   readonly sessions: Sessions;
   readonly #modern: McpHttpHandler;
+  readonly #keepaliveMs: number;
 
   constructor(ctx: McpContext) {
+    this.#keepaliveMs = ctx.config.server.keepalive * 1000;
     this.sessions = new Sessions(ctx, this.activity);
     this.#modern = createMcpHandler(() => createMcpServer(ctx, this.activity), {
       legacy: 'reject',
-      responseMode: 'sse',
-      keepAliveMs: ctx.config.server.keepalive * 1000,
+      keepAliveMs: this.#keepaliveMs,
       onerror: (error) => ctx.log.debug({ err: error }, 'mcp request'),
     });
   }
 
-  /** `body` is the parsed JSON of a POST. */
+  /** `body` is the parsed JSON of a POST, `undefined` when it is none. */
   async handle(request: Request, caller: Caller, body: unknown): Promise<Response> {
     if (request.method === 'POST' && !isJsonContentType(request.headers.get('content-type')))
       return rpcErrorResponse(415, -32000, 'The Content-Type of a POST must be application/json.');
+    if (request.method === 'POST' && body === undefined)
+      return rpcErrorResponse(400, -32700, 'Parse error: the body is not valid JSON.');
     if (await isLegacyRequest(request, body)) return this.#legacy(request, caller, body);
-    return this.#modern.fetch(request, { authInfo: authInfoOf(caller), parsedBody: body });
+    const answer = this.#modern.fetch(request, { authInfo: authInfoOf(caller), parsedBody: body });
+    return orStream(answer, this.#keepaliveMs);
   }
 
   #legacy(request: Request, caller: Caller, body: unknown): Promise<Response> | Response {
@@ -58,6 +63,8 @@ export class McpEndpoint implements AsyncDisposable {
     clearTimeout(timer);
     this.activity.abort(new AppError('draining', 'The server is shutting down and gave this call up; call again.'));
     await Promise.race([this.activity.idle(), new Promise((done) => setTimeout(done, 1000).unref())]);
+    // A call counts until its result is there; the transport sends it in the turns after.
+    await new Promise((done) => setTimeout(done, 10));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

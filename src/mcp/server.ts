@@ -3,6 +3,7 @@ import {
   ProtocolError,
   ProtocolErrorCode,
   type CallToolResult,
+  type InputRequiredResult,
   type ServerContext,
 } from '@modelcontextprotocol/server';
 import type { Logger } from 'pino';
@@ -33,10 +34,11 @@ const instructions =
 /** A protocol server for one session (2025 era) or one request (2026 era); instances are never shared. */
 export function createMcpServer(ctx: McpContext, tracker: CallTracker): McpServer {
   const info = { name: 'berth', title: 'Berth', version: ctx.version };
-  const mcp = new McpServer(info, { capabilities: {}, instructions });
-  ctx.extend?.(mcp);
+  const mcp = new McpServer(info, { capabilities: {}, instructions, ...ctx.extra?.options });
+  const tools = [...ctx.tools.listed, ...(ctx.extra?.tools ?? []).map((tool) => tool.listed)];
+  ctx.extra?.extend(mcp);
   mcp.server.registerCapabilities({ tools: { listChanged: false } });
-  mcp.server.setRequestHandler('tools/list', () => ({ tools: [...ctx.tools.listed] }));
+  mcp.server.setRequestHandler('tools/list', () => ({ tools }));
   mcp.server.setRequestHandler('tools/call', (request, call) => callTool(ctx, tracker, request.params, call));
   return mcp;
 }
@@ -46,7 +48,9 @@ async function callTool(
   tracker: CallTracker,
   params: { name: string; arguments?: Record<string, unknown> | undefined },
   call: ServerContext,
-): Promise<CallToolResult> {
+): Promise<CallToolResult | InputRequiredResult> {
+  const raw = ctx.extra?.tools.find(({ listed }) => listed.name === params.name);
+  if (raw) return raw.call(params.arguments ?? {}, call);
   const tool = ctx.tools.get(params.name);
   if (!tool)
     throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool named "${oneLine(params.name, 64)}".`);

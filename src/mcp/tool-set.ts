@@ -14,9 +14,9 @@ export interface ToolSet {
 }
 
 /** `enabled` names a subset; empty = all. */
-export function toolSet(enabled: readonly string[], extra: readonly Tool[] = []): ToolSet {
+export function toolSet(enabled: readonly string[]): ToolSet {
   const chosen = enabled.length === 0 ? allTools : allTools.filter((tool) => enabled.includes(tool.name));
-  const tools = new Map([...chosen, ...extra].map((tool) => [tool.name, tool]));
+  const tools = new Map(chosen.map((tool) => [tool.name, tool]));
   return { listed: [...tools.values()].map((tool) => tool.listed), get: (name) => tools.get(name) };
 }
 

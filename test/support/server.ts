@@ -26,6 +26,7 @@ export interface TestServerOptions<S extends Sandboxes> {
   readonly config?: Record<string, Record<string, unknown>>;
   readonly sandboxes?: S;
   readonly context?: Partial<AppContext>;
+  readonly headersTimeout?: number;
 }
 
 /** The real application on a free port of the loopback, over fake sandboxes unless others are given. */
@@ -45,7 +46,7 @@ export async function startServer<S extends Sandboxes = FakeSandboxes>(
     ...options.context,
   };
   const app = createApp(context);
-  const http = await listen(app, '127.0.0.1', 0);
+  const http = await listen(app, '127.0.0.1', 0, options);
   const server: TestServer<S> = {
     url: http.url,
     mcp: `${http.url}/mcp`,

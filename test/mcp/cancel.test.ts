@@ -1,0 +1,124 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { modernCall, modernHeaders, openSession, post, request, until } from '../support/raw.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+
+const anonymous = { id: 'anonymous' };
+const chat = { 'x-openwebui-chat-id': 'chat' };
+const slow = { name: 'execute_command', arguments: { command: 'sleep 30' } };
+
+const interrupted = (server: TestServer) =>
+  server.sandboxes.workspaceOf({ principal: anonymous, scope: { kind: 'conversation', id: 'chat' } }).shell.interrupted;
+
+async function started(server: TestServer): Promise<void> {
+  await until(() => server.sandboxes.leases === 1, 'the call to hold its sandbox');
+}
+
+async function settled(server: TestServer): Promise<void> {
+  await until(() => server.sandboxes.leases === 0, 'the call to give its sandbox back');
+}
+
+test('2025: notifications/cancelled interrupts the call', async () => {
+  await using server = await startServer();
+  const session = await openSession(server, chat);
+  const call = request('tools/call', slow);
+  const connection = new AbortController();
+  const pending = session.post(call, {}, connection.signal).catch(() => undefined);
+  await started(server);
+  await session.post({
+    jsonrpc: '2.0',
+    method: 'notifications/cancelled',
+    params: { requestId: call.id, reason: 'enough' },
+  });
+  await settled(server);
+  assert.deepEqual(interrupted(server), ['sleep 30']);
+  connection.abort();
+  await pending;
+});
+
+test('2025: a dropped connection interrupts nothing; DELETE does, and keeps the conversation’s sandbox', async () => {
+  await using server = await startServer();
+  const session = await openSession(server, chat);
+  const connection = new AbortController();
+  const pending = session.post(request('tools/call', slow), {}, connection.signal).catch(() => undefined);
+  await started(server);
+  connection.abort();
+  await pending;
+  await until(() => server.logged.some((line) => line['aborted'] === true), 'the drop to be seen');
+  assert.equal(server.sandboxes.leases, 1);
+  assert.equal((await session.delete()).status, 200);
+  await settled(server);
+  assert.deepEqual(interrupted(server), ['sleep 30']);
+});
+
+test('2026: a dropped connection interrupts the call', async () => {
+  await using server = await startServer();
+  const connection = new AbortController();
+  const headers = { ...modernHeaders('execute_command'), ...chat };
+  const pending = post(server.mcp, modernCall(slow.name, slow.arguments), headers, connection.signal).catch(
+    () => undefined,
+  );
+  await started(server);
+  connection.abort();
+  await pending;
+  await settled(server);
+  assert.deepEqual(interrupted(server), ['sleep 30']);
+});
+
+test('2026: a connection dropped while the answer streams interrupts the call', async () => {
+  await using server = await startServer({ config: { server: { keepalive: 1 } } });
+  const connection = new AbortController();
+  const headers = {
+    ...modernHeaders('execute_command'),
+    ...chat,
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+  };
+  const body = JSON.stringify(modernCall(slow.name, slow.arguments));
+  const response = await fetch(server.mcp, { method: 'POST', headers, body, signal: connection.signal });
+  assert.equal(response.headers.get('content-type'), 'text/event-stream');
+  connection.abort();
+  await settled(server);
+  assert.deepEqual(interrupted(server), ['sleep 30']);
+});
+
+test('progress comes where a token came, and nowhere else', async () => {
+  await using server = await startServer();
+  const session = await openSession(server);
+  const params = { name: 'execute_command', arguments: { command: 'echo a line' } };
+  const watched = await session.post(request('tools/call', { ...params, _meta: { progressToken: 'tok' } }));
+  const silent = await session.post(request('tools/call', params));
+  assert.deepEqual(watched.messages[0], {
+    jsonrpc: '2.0',
+    method: 'notifications/progress',
+    params: { progressToken: 'tok', progress: 7, message: 'a line' },
+  });
+  assert.equal(silent.messages.length, 1);
+});
+
+test('draining refuses new calls and tells those that outlast it', async () => {
+  await using server = await startServer();
+  const session = await openSession(server);
+  const pending = session.call('execute_command', { command: 'sleep 30' });
+  await started(server);
+  server.draining = true;
+  const refused = await session.call('get_working_directory');
+  assert.equal(refused.result?.structuredContent?.['code'], 'draining');
+  const ready = await fetch(`${server.url}/ready`);
+  assert.equal(ready.status, 503);
+  assert.deepEqual(await ready.json(), { ready: false, reason: 'draining' });
+  await server.close(50);
+  const told = await pending;
+  assert.equal(told.result?.isError, true);
+  assert.equal(told.result?.structuredContent?.['code'], 'draining');
+});
+
+test('draining lets a call that ends in time end well', async () => {
+  await using server = await startServer();
+  const session = await openSession(server);
+  const pending = session.call('execute_command', { command: 'sleep 0.2; echo done' });
+  await started(server);
+  server.draining = true;
+  await server.close(5000);
+  assert.equal((await pending).result?.structuredContent?.['stdout'], 'done\n');
+});
