@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { get } from 'node:http';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from './error.ts';
@@ -72,19 +72,23 @@ async function answers(step: Step, { socket, logFile }: DaemonPlace, child?: Chi
   child?.once('error', ({ message }) => (failure = message));
   child?.once('exit', (code, signal) => (failure = `dockerd ended (${signal ?? code})`));
   for (const deadline = Date.now() + 60_000; Date.now() < deadline && failure === undefined; await sleep(100)) {
-    if (await accepts(socket)) return;
+    if (await pings(socket)) return;
     step.signal.throwIfAborted();
     step.detail('waiting for dockerd');
   }
   throw new SetupError(`Docker did not start: ${failure ?? 'no answer for 60 s'}.\n${lastLines(logFile)}`);
 }
 
-function accepts(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const connection = createConnection(socket);
-    connection.once('connect', () => resolve(true)).once('error', () => resolve(false));
-    connection.once('connect', () => connection.destroy());
+/** A daemon listens long before it answers. */
+function pings(socketPath: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const request = get({ socketPath, path: '/_ping', timeout: 2000, agent: false }, (response) => {
+    response.resume();
+    resolve(response.statusCode === 200);
   });
+  request.on('timeout', () => request.destroy(new Error('no answer')));
+  request.on('error', () => resolve(false));
+  return promise;
 }
 
 function lastLines(logFile: string): string {
