@@ -40,7 +40,7 @@ async function kill(file: string, signal: NodeJS.Signals): Promise<void> {
 
 describe('a daemon started by hand', { skip }, () => {
   after(async () => {
-    await kill(place.pidFile, 'SIGTERM');
+    if (isAlive(place.pidFile, 'dockerd')) await kill(place.pidFile, 'SIGTERM');
     spawnSync('umount', [join(home, 'data')]);
     rmSync(home, { recursive: true, force: true });
   });
