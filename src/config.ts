@@ -21,7 +21,7 @@ export { describeConfig, type ShownSetting } from './config/describe.ts';
 export type { Template } from './config/schema.ts';
 export type { ApiKey } from './config/values.ts';
 
-/** The effective settings: checked, with defaults, durations in seconds, sizes in bytes. Holds no secret but templates' env. */
+/** The effective settings: checked, with defaults, durations in seconds, sizes in bytes. Its secrets are templates' env and `open_webui`'s. */
 export type Config = Omit<Settings, 'auth' | 'audit'> & {
   readonly auth: Settings['auth'] & { readonly mode: 'none' | 'keys' };
   readonly audit: Settings['audit'] & { readonly enabled: boolean; readonly file: string };
@@ -155,15 +155,31 @@ function checkAcross(settings: Settings, sources: ReadonlyMap<string, Source>): 
     const { timeout, max_timeout: most } = settings.shell;
     fail('shell.timeout', `expected at most shell.max_timeout (${most} seconds), got ${timeout}`);
   }
-  if (settings.auth.mode === 'keys' && settings.auth.keys.length === 0) {
+  for (const [group, rule] of Object.entries(settings.auth.groups)) {
+    const unknown = rule.templates?.find((template) => !known(template));
+    if (unknown) fail('auth.groups', `expected templates among ${names} for "${group}", got "${unknown}"`);
+  }
+  const signed = settings.auth.keys.find((key) => key.users === 'signed');
+  if (signed && settings.open_webui.jwt_secret === undefined) {
+    fail('auth.keys', `expected open_webui.jwt_secret beside users: signed of "${signed.name}", got none`);
+  }
+  if (settings.oidc.issuer !== undefined && settings.oidc.audience === undefined) {
+    fail('oidc.issuer', 'expected oidc.audience beside it, got none');
+  }
+  if (settings.auth.mode === 'keys' && !asksForKeys(settings)) {
     fail('auth.mode', 'expected at least one key in auth.keys, got none');
   }
-  if (settings.auth.mode === undefined && settings.auth.keys.length === 0 && !isLoopback(settings.server.host)) {
+  if (settings.auth.mode === undefined && !asksForKeys(settings) && !isLoopback(settings.server.host)) {
     fail(
       'server.host',
       `expected auth.keys beyond loopback (or auth.mode: none, written out), got ${JSON.stringify(settings.server.host)} without keys`,
     );
   }
+}
+
+/** Whether anybody can prove who he is: by a key, or by a token of a known issuer. */
+function asksForKeys({ auth, open_webui, oidc }: Settings): boolean {
+  return auth.keys.length > 0 || open_webui.session_secret !== undefined || oidc.issuer !== undefined;
 }
 
 export function isLoopback(host: string): boolean {
@@ -177,7 +193,7 @@ function effective(settings: Settings, sources: ReadonlyMap<string, Source>): Co
   return {
     ...settings,
     shell: security.enabled ? capped(settings.shell, security) : settings.shell,
-    auth: { ...auth, mode: auth.mode ?? (auth.keys.length > 0 ? 'keys' : 'none') },
+    auth: { ...auth, mode: auth.mode ?? (asksForKeys(settings) ? 'keys' : 'none') },
     audit: { ...audit, enabled: on, file: audit.file ?? `${settings.server.state_dir}/audit.jsonl` },
   };
 }

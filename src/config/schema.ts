@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { groupRules, secret } from './identity.ts';
 import {
   address,
   apiKeys,
@@ -64,8 +65,42 @@ const auth = z.strictObject({
   keys: setting(
     apiKeys,
     [],
-    'API keys: `{name, key or sha256, templates?}`; in a variable `name=key,name2=key`. Only hashes are kept.',
+    'API keys: `{name, key or sha256, templates?, users?}`; in a variable `name=key,name2=key`. Only hashes are kept. `users: headers` or `users: signed`: the key’s owner serves many users and names each, see `open_webui`.',
   ),
+  groups: setting(
+    groupRules,
+    {},
+    'What users get by the groups they are in: `{analysts: {templates: [data], sandboxes: 3}}`; `*` is for the others.',
+  ),
+});
+
+const openWebUi = z.strictObject({
+  jwt_secret: optional(secret, 'Open WebUI’s `FORWARD_USER_INFO_HEADER_JWT_SECRET`, for keys with `users: signed`.'),
+  session_secret: optional(
+    secret,
+    'Open WebUI’s `WEBUI_SECRET_KEY`: lets in users’ own tokens (connections of auth type `session`).',
+  ),
+  user_header: setting(header, 'X-OpenWebUI-User-Id', 'Header that names the user to keys with `users: headers`.'),
+  jwt_header: setting(header, 'X-OpenWebUI-User-Jwt', 'Header with the signed user for keys with `users: signed`.'),
+  groups_header: setting(header, 'X-OpenWebUI-User-Groups', 'Header with the user’s groups, separated by commas.'),
+  unsigned_groups: setting(
+    flag,
+    false,
+    'Believe `groups_header` with `users: signed`, too; the signature does not cover it.',
+  ),
+  reply_timeout: setting(
+    seconds(0, day),
+    7200,
+    'Idle seconds for which a signed user that was good at first stays good: a reply may outlast the token.',
+  ),
+});
+
+const oidc = z.strictObject({
+  issuer: optional(httpUrl, 'Lets in access tokens of this OpenID Connect issuer.'),
+  audience: optional(text('an audience', /\S/), 'What `aud` of a token must name; needed with `issuer`.'),
+  jwks_url: optional(httpUrl, 'The issuer’s public keys.', 'from its discovery document'),
+  user_claim: setting(text('a claim’s name', /^\S+$/), 'sub', 'Claim that names the user.'),
+  groups_claim: setting(text('a claim’s name', /^\S+$/), 'groups', 'Claim that lists the user’s groups.'),
 });
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -210,6 +245,8 @@ const limits = z.strictObject({
 export const schema = z.strictObject({
   server: server.prefault({} as never),
   auth: auth.prefault({}),
+  open_webui: openWebUi.prefault({}),
+  oidc: oidc.prefault({}),
   logging: logging.prefault({}),
   session: session.prefault({}),
   shell: shell.prefault({}),

@@ -278,6 +278,13 @@ function variableValue(key: string, value: unknown): string {
   return value;
 }
 
+/** The entries of a mapping, which a variable holds as JSON. */
+export function mapping(raw: unknown): readonly (readonly [string, unknown])[] {
+  if (typeof raw === 'string') return mapping(parseJson(raw));
+  if (raw === null || typeof raw !== 'object' || Array.isArray(raw)) throw new Unfit();
+  return Object.entries(raw);
+}
+
 function pairsOf(raw: unknown): readonly (readonly [string, unknown])[] {
   if (typeof raw === 'string' && raw.trimStart().startsWith('{')) return pairsOf(parseJson(raw));
   if (raw !== null && typeof raw === 'object' && !Array.isArray(raw)) return Object.entries(raw);
@@ -298,13 +305,15 @@ export interface ApiKey {
   readonly sha256: string;
   /** Template names its owner may use; absent = all. */
   readonly templates?: readonly string[];
+  /** Its owner serves many users and names them: in plain headers, which it is trusted with, or by a signed token. */
+  readonly users?: 'headers' | 'signed';
 }
 
 const shortestSecret = 16;
 
-/** A YAML list of `{ name, key | sha256, templates? }`; in a variable, JSON or `name=secret,name2=secret`. */
+/** A YAML list of `{ name, key | sha256, templates?, users? }`; in a variable, JSON or `name=secret,name2=secret`. */
 export const apiKeys: Kind<readonly ApiKey[]> = {
-  expected: `a list of {name, key or sha256, templates?}, each key at least ${shortestSecret} characters (or name=key,name2=key)`,
+  expected: `a list of {name, key or sha256, templates?, users?}, each key at least ${shortestSecret} characters (or name=key,name2=key)`,
   secret: true,
   parse: (raw) => distinct(keyEntries(raw).map((entry, index) => parseKey(entry, index + 1))),
   show: (keys) => (keys.length === 0 ? '[]' : keys.map((key) => key.name).join(', ')),
@@ -317,12 +326,18 @@ function keyEntries(raw: unknown): readonly unknown[] {
 
 function parseKey(entry: unknown, place: number): ApiKey {
   if (entry === null || typeof entry !== 'object') throw new Unfit(`; item ${place} is no mapping`);
-  const { name: owner, key, sha256, templates, ...rest } = entry as Record<string, unknown>;
+  const { name: owner, key, sha256, templates, users, ...rest } = entry as Record<string, unknown>;
   const [unknownKey] = Object.keys(rest);
   if (unknownKey !== undefined) throw new Unfit(`; item ${place} has the unknown key ${quote(unknownKey)}`);
   if (typeof owner !== 'string' || !/^[\w.@-]{1,64}$/.test(owner)) throw new Unfit(`; item ${place} has no fit name`);
   const allowed = templates === undefined ? {} : { templates: list(name, 'template names').parse(templates) };
-  return { name: owner, sha256: digestOf(owner, key, sha256), ...allowed };
+  return { name: owner, sha256: digestOf(owner, key, sha256), ...allowed, ...usersOf(owner, users) };
+}
+
+function usersOf(owner: string, users: unknown): Pick<ApiKey, 'users'> {
+  if (users === undefined || users === 'none') return {};
+  if (users === 'headers' || users === 'signed') return { users };
+  throw new Unfit(`; the users of ${quote(owner)} are none of none, headers, signed`);
 }
 
 function digestOf(owner: string, key: unknown, sha256: unknown): string {

@@ -4,6 +4,12 @@ export interface Principal {
   readonly id: string;
   /** Template names the principal may use; absent = all. */
   readonly templates?: readonly string[];
+  /** Sandboxes the principal may have at once, in place of the common limit; 0 = no limit of its own. */
+  readonly sandboxes?: number;
+  /** One of the users whom a shared connection serves; a call that names no conversation means his one sandbox. */
+  readonly endUser?: true;
+  /** Why the caller may look but not act: the sentence that each of his calls gets. */
+  readonly refusal?: string;
 }
 
 /** Which of the principal's sandboxes a call means. */
