@@ -5,7 +5,6 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  writeFileSync,
   appendFileSync,
   existsSync,
   mkdirSync,
