@@ -42,6 +42,7 @@ const reasons: readonly (readonly [RegExp, Failure])[] = [
 export function scriptFailure(kind: string, path: string, stderr: string): AppError {
   const [name = '', tool = ''] = kind.split(' ');
   if (name === 'missing') return missingTool(tool);
+  if (name === 'clash') return clash(kind.slice('clash '.length), path);
   const failure = kinds[name] ?? reasons.find(([pattern]) => pattern.test(stderr))?.[1];
   const data = { reason: name };
   if (failure !== undefined) return new AppError(failure[0], failure[1](shown(path)), { data });
@@ -56,6 +57,11 @@ export function scriptDeath(exitCode: number, path: string, stderr: string): App
   }
   const message = `The sandbox ended the work on ${shown(path)} before it was done (exit code ${exitCode}).`;
   return new AppError('internal', message, { cause });
+}
+
+function clash(name: string, path: string): AppError {
+  const place = `${shown(name)} in ${shown(path)}`;
+  return new AppError('conflict', `The archive would swap a file and a directory at ${place}; nothing was changed.`);
 }
 
 function missingTool(tool: string): AppError {

@@ -70,7 +70,10 @@ export class ScriptRun implements AsyncDisposable {
     return scriptDeath(exitCode, this.#call.path, this.#stderr);
   }
 
-  get stderr(): string {
+  /** Tells a script that has said everything to exit; resolves to all it said on stderr. */
+  async finish(): Promise<string> {
+    await this.input.close().catch(() => {});
+    await this.#end().catch(() => {});
     return this.#stderr;
   }
 

@@ -9,4 +9,6 @@ export const scripts = {
   read: prelude + text('read'),
   write: prelude + text('write'),
   list: prelude + text('list'),
+  archive: prelude + text('archive'),
+  unpack: prelude + text('unpack'),
 } as const;

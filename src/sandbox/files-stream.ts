@@ -5,7 +5,7 @@ export interface MarkedStreamOptions {
   /** The bytes due: the stream ends there, whatever the script has more. Absent: to the mark. */
   readonly length?: number;
   /** Called when the mark comes (before `length` bytes, where that is given); what it returns errors the stream. */
-  readonly onEnd: (exitCode: number) => Error | undefined;
+  readonly onEnd: (exitCode: number) => Error | undefined | Promise<Error | undefined>;
 }
 
 /** A script's output up to the mark, one chunk for each pull. Its end and its cancellation end the script. */
@@ -30,7 +30,7 @@ export function markedStream(run: ScriptRun, mark: string, options: MarkedStream
   }
 
   async function failure(): Promise<unknown> {
-    if (body.exitCode !== null) return options.onEnd(body.exitCode);
+    if (body.exitCode !== null) return await options.onEnd(body.exitCode);
     return await run.death().catch((error: unknown) => error);
   }
 

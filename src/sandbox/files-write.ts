@@ -2,8 +2,9 @@ import { createHash, type Hash } from 'node:crypto';
 import { AppError } from '../errors.ts';
 import { parseFacts } from './files-facts.ts';
 import { newMark } from './files-open.ts';
-import { cancelled, ScriptRun, type ScriptHost } from './files-run.ts';
+import { ScriptRun, type ScriptHost } from './files-run.ts';
 import { scripts } from './files-script.ts';
+import { sendAll } from './files-send.ts';
 import { shown } from './paths.ts';
 import type { WriteOptions } from './workspace.ts';
 
@@ -30,9 +31,8 @@ export async function writeFile(
   try {
     await using run = await ScriptRun.start(host, { script: scripts.write, args, path, signal: options.signal });
     const meter = new Meter(path, options);
-    const done = run.head();
-    await send(run, source, meter, mark, done);
-    const { stat } = parseFacts(path, await done);
+    const facts = await sendAll(run, source, withTrailer(source, meter, mark), run.head());
+    const { stat } = parseFacts(path, facts);
     if (stat.size !== meter.size) throw new AppError('conflict', `${shown(path)} was changed by another writer.`);
     return { path, size: meter.size, sha256: meter.digest() };
   } finally {
@@ -40,40 +40,17 @@ export async function writeFile(
   }
 }
 
-/** Sends the body and its trailer; stops early when the script has spoken. */
-async function send(
-  run: ScriptRun,
+async function* withTrailer(
   source: ReadableStreamDefaultReader<Uint8Array>,
   meter: Meter,
   mark: string,
-  done: Promise<string>,
-): Promise<void> {
-  let spoken = false;
-  const stop = () => {
-    spoken = true;
-    void source.cancel().catch(() => {});
-    void run.input.abort().catch(() => {});
-  };
-  done.then(stop, stop);
-  try {
-    await pump(run, source, meter);
-    await run.input.write(Buffer.from(`${mark} ${String(meter.size).padStart(19, '0')}`));
-    await run.input.close();
-  } catch (error) {
-    if (spoken) return;
-    await run.input.close().catch(() => {});
-    await done.catch(() => {});
-    throw error;
+): AsyncGenerator<Uint8Array> {
+  for (let next = await source.read(); !next.done; next = await source.read()) {
+    meter.take(next.value);
+    yield next.value;
   }
-}
-
-async function pump(run: ScriptRun, source: ReadableStreamDefaultReader<Uint8Array>, meter: Meter): Promise<void> {
-  for (;;) {
-    const { done, value } = await source.read();
-    if (done) return meter.end();
-    meter.take(value);
-    await run.input.write(value);
-  }
+  meter.end();
+  yield Buffer.from(`${mark} ${String(meter.size).padStart(19, '0')}`);
 }
 
 /** Counts and digests what passes, and holds it to what was promised. */

@@ -1,10 +1,13 @@
 import { AppError } from '../errors.ts';
+import { archiveDirectory } from './files-archive.ts';
 import { parseFacts } from './files-facts.ts';
 import { replaceText } from './files-edit.ts';
 import { listFiles, type ListLimits } from './files-list.ts';
 import { openFile } from './files-open.ts';
 import { ScriptRun, type ScriptHost } from './files-run.ts';
 import { scripts } from './files-script.ts';
+import type { TarLimits } from './files-tar.ts';
+import { unpackTar } from './files-unpack.ts';
 import { writeFile } from './files-write.ts';
 import { resolveFile, resolvePath, shown } from './paths.ts';
 import type { Container } from './runtime.ts';
@@ -18,6 +21,7 @@ export interface FilesOptions {
   /** Milliseconds until an operation's first answer. */
   readonly deadline?: number;
   readonly list?: Partial<ListLimits>;
+  readonly tar?: Partial<TarLimits>;
   /** Bytes of the largest file that `edit` takes. */
   readonly editLimit?: number;
 }
@@ -27,11 +31,12 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
   const { root = '/workspace', bash = '/opt/berth/bash', deadline = 30_000, editLimit = 10 * 1024 * 1024 } = options;
   const host: ScriptHost = { container, bash, deadline };
   const limits: ListLimits = { entries: 5000, scanned: 500_000, depth: 32, ...options.list };
+  const tarLimits: TarLimits = { entries: 200_000, bytes: 2 ** 40, names: 32 * 1024 * 1024, ...options.tar };
   const resolve = (path: string) => resolvePath(root, path);
 
   const files: FilesPort = {
-    stat: (path, signal) => statFile(host, resolve(path), path, signal),
-    open: (path, signal) => openFile(host, resolve(path), path, signal),
+    stat: async (path, signal) => statFile(host, resolve(path), path, signal),
+    open: async (path, signal) => openFile(host, resolve(path), path, signal),
     async read(path, { offset = 0, length, signal } = {}) {
       checkRange(offset, length);
       const file = await files.open(path, signal);
@@ -51,8 +56,8 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
       await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
       return { path, count: edited.count, lines: edited.lines };
     },
-    archive: async () => Promise.reject(new Error('not yet')),
-    unpack: async () => Promise.reject(new Error('not yet')),
+    archive: async (path, signal) => archiveDirectory(host, resolve(path), path, signal),
+    unpack: async (path, tar, signal) => unpackTar(host, tarLimits, resolve(path), path, tar, signal),
   };
   return files;
 }

@@ -1,12 +1,7 @@
 # PATH DEPTH MARK: prints records `TYPE SIZE MTIME MODE PATH NUL TARGET NUL`, then the mark.
 need find
 path=$1 depth=$2 mark=$3
-if [[ ! -d $path ]]; then
-  [[ -e $path ]] && fail not_directory
-  need stat
-  facts "$path"
-fi
-[[ -r $path && -x $path ]] || fail denied
+directory "$path"
 
 walk() { find "$path/" -mindepth 1 -maxdepth "$depth" -printf '%y %s %T@ %m %P\0%l\0' 2>/dev/null; }
 

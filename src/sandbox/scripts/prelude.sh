@@ -24,6 +24,44 @@ facts() {
   REPLY="$1 $2 $3 $4-$2-${5//[!0-9]/}${6//[!0-9]/}"
 }
 
+# PATH: fails unless it is a directory that can be read.
+directory() {
+  if [[ ! -d $1 ]]; then
+    [[ -e $1 ]] && fail not_directory
+    need stat
+    facts "$1"
+  fi
+  [[ -r $1 && -x $1 ]] || fail denied
+}
+
+# DIRECTORY: makes it where it is missing, and finds a free name in it, $staged. Whatever is under that name, and the
+# directories made, are gone again at the end unless `made` and the name are emptied; so is what killed transfers left.
+stage() {
+  local missing=$1 old
+  made=() staged=
+  trap undo EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  while [[ $missing && ! -e $missing && ! -L $missing ]]; do
+    made+=("$missing")
+    missing=${missing%/*}
+  done
+  [[ -d $1/ ]] || mkdir -p -- "$1" || fail tool
+  for old in "$1"/.berth-upload-*; do
+    [[ ${old##*-} =~ ^[0-9]+$ ]] && ! kill -0 "${old##*-}" && rm -rf -- "$old"
+  done 2>/dev/null
+  staged=$1/.berth-upload-$$
+  [[ -e $staged || -L $staged ]] && staged= && fail tool
+}
+
+# FROM TO: never into a directory, also with an mv that has no -T.
+rename() { mv -f -T -- "$1" "$2" 2>/dev/null || { [[ ! -d $2 ]] && mv -f -- "$1" "$2"; }; }
+
+undo() {
+  local one
+  [[ $staged ]] && rm -rf -- "$staged"
+  for one in "${made[@]}"; do rmdir -- "$one"; done
+} 2>/dev/null
+
 # Runs a command, its stdin descriptor 3, until it ends or the server goes. Prints $mark and the exit code behind its
 # output, then stays until the server has read everything: an exec that ends before its reader blocks other execs.
 guarded() {
