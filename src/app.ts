@@ -8,6 +8,7 @@ import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes } from './http/mcp.ts';
+import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
 import { originCheck } from './http/origin.ts';
 import { rateLimit } from './http/rate.ts';
 import { requestId } from './http/request-id.ts';
@@ -63,12 +64,9 @@ export function createApp(ctx: AppContext): App {
   hono.notFound((c) => errorResponse(c, new AppError('not_found', `There is nothing at ${c.req.path.slice(0, 200)}.`)));
   hono.use(requestId(), logLine(log, metrics));
   hono.route('/', healthRoutes(ctx));
-  hono.use(
-    hostCheck(config.server),
-    originCheck(config.server),
-    authenticate(config.auth),
-    rateLimit(config.limits.requests_per_minute),
-  );
+  hono.use(oauthChallenge(config), hostCheck(config.server));
+  hono.route('/', oauthMetadataRoutes(config));
+  hono.use(originCheck(config.server), authenticate(config), rateLimit(config.limits.requests_per_minute));
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', metricsRoutes(metrics));
   return {

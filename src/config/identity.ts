@@ -15,7 +15,7 @@ export const secret: Kind<string> = {
 
 /** What the members of a group may have, in place of what everybody may. */
 export interface GroupRule {
-  /** Template names; absent = all. The first is the default one. */
+  /** Template names; absent = all. Of several, `session.template` is the default one. */
   readonly templates?: readonly string[];
   /** Sandboxes at once; 0 = no bound of their own. */
   readonly sandboxes?: number;
@@ -29,7 +29,8 @@ export const groupRules: Kind<Readonly<Record<string, GroupRule>>> = {
 };
 
 function groupRule(group: string, raw: unknown): GroupRule {
-  if (raw === null || typeof raw !== 'object' || Array.isArray(raw)) throw new Unfit(`, got no mapping for ${quote(group)}`);
+  if (raw === null || typeof raw !== 'object' || Array.isArray(raw))
+    throw new Unfit(`, got no mapping for ${quote(group)}`);
   const { templates, sandboxes, ...rest } = raw as Record<string, unknown>;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) throw new Unfit(`; ${quote(group)} has the unknown key ${quote(unknown)}`);

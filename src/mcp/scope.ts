@@ -8,6 +8,8 @@ export interface ScopeHints {
   readonly meta: Readonly<Record<string, unknown>> | undefined;
   /** The MCP session of the 2025 era. */
   readonly sessionId: string | undefined;
+  /** The caller is one user of a shared connection, whose client opens a session per answer: sessions tell nothing. */
+  readonly endUser?: boolean | undefined;
 }
 
 export interface ScopeSettings {
@@ -28,7 +30,7 @@ export function resolveScope(handle: string | undefined, hints: ScopeHints, sett
   if (settings.scope === 'session') return sessionScope(hints) ?? refuse('session', settings);
   const conversation = conversationScope(hints, settings);
   if (settings.scope === 'conversation') return conversation ?? refuse('conversation', settings);
-  return conversation ?? sessionScope(hints) ?? { kind: 'default' };
+  return conversation ?? (hints.endUser ? undefined : sessionScope(hints)) ?? { kind: 'default' };
 }
 
 function conversationScope(hints: ScopeHints, settings: ScopeSettings): Scope | undefined {

@@ -9,6 +9,7 @@ import {
 import type { Logger } from 'pino';
 import type { Principal } from '../sandbox/key.ts';
 import type { McpContext } from './context.ts';
+import { forOpenWebUi, isOpenWebUi } from './open-webui.ts';
 import { runTool } from './run-tool.ts';
 import { oneLine } from './text.ts';
 
@@ -57,7 +58,9 @@ async function callTool(
   const caller = callerOf(call);
   const end = tracker.begin();
   try {
-    return await runTool(tool, { ...caller, args: params.arguments, ...transportSide(call, tracker) }, ctx);
+    const side = transportSide(call, tracker);
+    const result = await runTool(tool, { ...caller, args: params.arguments, ...side }, ctx);
+    return isOpenWebUi(side.hints.header, caller.principal) ? forOpenWebUi(result) : result;
   } finally {
     end();
   }

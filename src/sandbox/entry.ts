@@ -7,6 +7,8 @@ export class Entry {
   row: SandboxRow;
   live: Live | undefined;
   leases = 0;
+  /** How many sandboxes its owner may have at once, as his last call said; absent = the common limit. */
+  bound: number | undefined;
   /** Milliseconds on the monotonic clock. */
   lastUsed = performance.now();
   /** What the last wake could not bring back. */

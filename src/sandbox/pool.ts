@@ -59,6 +59,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   async acquire(key: Key, options: AcquireOptions = {}): Promise<Lease> {
     this.#refuseWhenClosing();
     const entry = this.#entryOf(key, options.template);
+    entry.bound = key.principal.sandboxes;
     entry.leases += 1;
     try {
       const live = entry.live ?? (await this.#opened(entry, options));
@@ -282,7 +283,8 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   /** Refuses, or idles out the sandbox that has been without work for longest, when the host is full. */
   async #makeRoom(entry: Entry): Promise<void> {
-    const { maxSandboxes, maxPerPrincipal } = this.#options;
+    const { maxSandboxes } = this.#options;
+    const maxPerPrincipal = entry.bound ?? this.#options.maxPerPrincipal;
     const live = this.#awake().filter((other) => other !== entry);
     const own = live.filter((other) => other.row.principal === entry.row.principal);
     if (maxPerPrincipal > 0 && own.length >= maxPerPrincipal && !(await this.#evict(own)))
