@@ -10,6 +10,8 @@ export interface SettingMeta {
   readonly fallback: string;
   /** It has no value of its own when nobody gives one. */
   readonly optional: boolean;
+  /** Its value may hold a secret: only what `show` says of it may be told. */
+  readonly guarded: boolean;
   /** A value as a person would write it, without secrets. */
   readonly show: (value: never) => string;
 }
@@ -41,6 +43,7 @@ export function setting<T>(kind: Kind<T>, fallback: T, description: string) {
     expected: kind.expected,
     fallback: kind.show(fallback),
     optional: false,
+    guarded: isGuarded(kind),
     show: kind.show,
   };
   return schemaOf(kind)
@@ -52,13 +55,30 @@ export function setting<T>(kind: Kind<T>, fallback: T, description: string) {
 export function optional<T>(kind: Kind<T>, description: string, fallback = '') {
   return schemaOf(kind)
     .exactOptional()
-    .meta({ description, expected: kind.expected, fallback, optional: true, show: kind.show });
+    .meta({
+      description,
+      expected: kind.expected,
+      fallback,
+      optional: true,
+      guarded: isGuarded(kind),
+      show: kind.show,
+    });
 }
 
 /** A setting that must be there, from whoever reads the settings if from nobody else. */
-export function required<T>(kind: Kind<T>, description: string, fallback = '') {
-  return schemaOf(kind).meta({ description, expected: kind.expected, fallback, optional: true, show: kind.show });
+export function required<T>(kind: Kind<T>, description: string, fallback = 'must be given') {
+  return schemaOf(kind).meta({
+    description,
+    expected: kind.expected,
+    fallback,
+    optional: true,
+    guarded: isGuarded(kind),
+    show: kind.show,
+  });
 }
+
+const isGuarded = (kind: Pick<Kind<never>, 'secret' | 'mask'>): boolean =>
+  kind.secret === true || kind.mask !== undefined;
 
 function schemaOf<T>(kind: Kind<T>) {
   return z.unknown().transform((raw, context): T => {

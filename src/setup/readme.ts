@@ -54,8 +54,8 @@ export function settingsTable(): string {
 
 /** Defaults in words stay as they are; values are code. */
 function fallbackCell(fallback: string): string {
-  if (fallback === '') return 'must be given';
-  const inWords = fallback.includes('`') || /^(the|from) |^–$/.test(fallback);
+  if (fallback === '') return '–';
+  const inWords = fallback.includes('`') || /^(the|from|must) |^–$/.test(fallback);
   return inWords ? cell(fallback) : `\`${fallback}\``;
 }
 

@@ -375,7 +375,7 @@ describe('bad settings', () => {
   });
 
   const shape =
-    'BERTH_AUTH__KEYS: expected a list of {name, key or sha256, templates?}, each key at least 16 characters (or name=key,name2=key)';
+    'BERTH_AUTH__KEYS: expected a list of {name, key or sha256, templates?, users?}, each key at least 16 characters (or name=key,name2=key)';
   const keys: readonly (readonly [string, string])[] = [
     ['ann=hunter2', `${shape}; the key of "ann" is too short`],
     ['hunter2hunter2hunter2', shape],
@@ -483,6 +483,7 @@ describe('describeConfig', () => {
       BERTH_AUTH__KEYS: 'ann=0123456789abcdef',
       BERTH_TEMPLATES__DATA__ENV: 'TOKEN=hunter2',
       BERTH_DOCKER__HOST: 'ssh://me:hunter2@host',
+      BERTH_OPEN_WEBUI__JWT_SECRET: 'hunter2hunter2hunter2',
     },
     { 'berth.yaml': 'server: {port: 4000, body_limit: 1048576}' },
   );
@@ -490,17 +491,27 @@ describe('describeConfig', () => {
 
   it('shows each setting with its source', () => {
     const find = (key: string) => shown.find((row) => row.key === key);
-    assert.deepEqual(find('server.port'), { key: 'server.port', value: '4000', source: 'berth.yaml' });
-    assert.deepEqual(find('server.body_limit'), { key: 'server.body_limit', value: '1MiB', source: 'berth.yaml' });
-    assert.deepEqual(find('server.host'), { key: 'server.host', value: '127.0.0.1', source: 'default' });
-    assert.deepEqual(find('auth.mode'), { key: 'auth.mode', value: 'keys', source: 'default' });
-    assert.deepEqual(find('server.public_url'), { key: 'server.public_url', value: '–', source: 'default' });
+    assert.deepEqual(find('server.port'), { key: 'server.port', value: '4000', raw: 4000, source: 'berth.yaml' });
+    assert.deepEqual(find('server.body_limit'), {
+      key: 'server.body_limit',
+      value: '1MiB',
+      raw: 1048576,
+      source: 'berth.yaml',
+    });
+    assert.deepEqual(find('server.host'), {
+      key: 'server.host',
+      value: '127.0.0.1',
+      raw: '127.0.0.1',
+      source: 'default',
+    });
+    assert.equal(find('auth.mode')?.value, 'keys');
+    assert.equal(find('server.public_url')?.value, '–');
   });
 
   it('shows no secret', () => {
     assert.deepEqual(
       shown.filter((row) => row.source.startsWith('BERTH_')).map((row) => row.value),
-      ['ann', 'ssh://host', 'TOKEN'],
+      ['ann', '[set]', 'ssh://host', 'TOKEN'],
     );
     assert.ok(!JSON.stringify(shown).includes('hunter2'));
     assert.ok(!JSON.stringify(config).includes('0123456789abcdef'));
