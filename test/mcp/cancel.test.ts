@@ -4,7 +4,7 @@ import { modernCall, modernHeaders, openSession, post, request, until } from '..
 import { startServer, type TestServer } from '../support/server.ts';
 
 const anonymous = { id: 'anonymous' };
-const chat = { 'x-openwebui-chat-id': 'chat' };
+const chat = { 'x-librechat-conversation-id': 'chat' };
 const slow = { name: 'execute_command', arguments: { command: 'sleep 30' } };
 
 const interrupted = (server: TestServer) =>

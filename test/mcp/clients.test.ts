@@ -19,7 +19,7 @@ import { startServer } from '../support/server.ts';
 
 const key = 'a-key-of-some-length';
 const config = { auth: { mode: 'keys', keys: `ann=${key}` } };
-const headers = { authorization: `Bearer ${key}`, 'x-openwebui-chat-id': 'chat' };
+const headers = { authorization: `Bearer ${key}`, 'x-librechat-conversation-id': 'chat' };
 const names = allTools.map((tool) => tool.name);
 const pwd = '/tmp\n[exit 0 · 0.05 s · /tmp]';
 
@@ -110,7 +110,7 @@ test('MCP Inspector’s command line', { timeout: 120_000 }, async () => {
     '--header',
     `authorization: Bearer ${key}`,
     '--header',
-    'x-openwebui-chat-id: chat',
+    'x-librechat-conversation-id: chat',
   ];
   const call = (command: string) => [
     ...at,

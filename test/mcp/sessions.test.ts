@@ -117,7 +117,7 @@ test('when sessions are full the longest idle one of who holds most makes room',
 
 test('two sessions of one conversation share a sandbox; two principals never do', async () => {
   await using server = await startServer({ config: keys });
-  const chat = { 'x-openwebui-chat-id': 'chat-1' };
+  const chat = { 'x-librechat-conversation-id': 'chat-1' };
   const one = await openSession(server, { ...ann, ...chat });
   await one.call('execute_command', { command: 'cd /tmp' });
   await one.delete();
@@ -131,7 +131,7 @@ test('two sessions of one conversation share a sandbox; two principals never do'
 
 test('a handle wins over every hint, and a foreign one is as unknown as any', async () => {
   await using server = await startServer({ config: keys });
-  const mine = await openSession(server, { ...ann, 'x-openwebui-chat-id': 'chat-1' });
+  const mine = await openSession(server, { ...ann, 'x-librechat-conversation-id': 'chat-1' });
   const made = await mine.call('create_sandbox');
   const sandbox = made.result?.structuredContent?.['sandbox'];
   await mine.call('execute_command', { command: 'cd /tmp', sandbox });

@@ -129,7 +129,7 @@ function readStatus({ mode, size, cursor, exited, exitCode }: TerminalRead): str
 const resizeShellSession = defineTool({
   name: 'resize_shell_session',
   title: 'Resize a terminal',
-  description: 'Give a terminal another size; programs in it redraw.',
+  description: 'Give a terminal another size, in columns and rows; programs in it redraw.',
   input: { sessionId, cols: cols.describe('Columns.'), rows: rows.describe('Rows.') },
   annotations: changes({ idempotent: true }),
   async handle(args, call) {
@@ -164,7 +164,7 @@ function terminalLine({ sessionId, command, cols, rows, exited, exitCode }: Term
 const endShellSession = defineTool({
   name: 'end_shell_session',
   title: 'Close a terminal',
-  description: 'Close a terminal and end what runs in it.',
+  description: 'Close a terminal and end what runs in it; what it printed is gone with it.',
   input: { sessionId },
   annotations: changes({ destructive: true }),
   async handle(args, call) {

@@ -1,0 +1,84 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { byteSize, lines, omissionLine, oneLine, readable } from '../../src/mcp/text.ts';
+import { respond, respondError } from '../../src/mcp/response.ts';
+import { AppError } from '../../src/errors.ts';
+
+for (const [name, input, output] of [
+  ['colours', '\u001b[31mred\u001b[0m\n', 'red\n'],
+  ['a title', '\u001b]0;title\u0007text', 'text'],
+  ['a link', '\u001b]8;;https://x.y\u001b\\here\u001b]8;;\u001b\\', 'here'],
+  ['cursor moves', 'a\u001b[2Jb\u001b[10;20Hc', 'abc'],
+  ['tab, newline and return', 'a\tb\r\nc', 'a\tb\r\nc'],
+  ['NUL and bell', 'a\0b\u0007', 'a␀b␇'],
+  ['a lone escape', 'a\u001b', 'a␛'],
+  ['delete and C1', '\u007f\u0085', '␡\\u0085'],
+] as const)
+  test(`readable: ${name}`, () => assert.equal(readable(input), output));
+
+test('parts begin on lines of their own, and empty ones leave no trace', () => {
+  assert.equal(lines('a', '', 'b\n', undefined, 'c'), 'a\nb\nc');
+});
+
+test('sizes and omissions are told exactly', () => {
+  assert.equal(omissionLine(1234567), '[… 1,234,567 bytes omitted …]');
+  assert.deepEqual([0, 1023, 1024, 5_242_880, 3 * 2 ** 40].map(byteSize), [
+    '0 B',
+    '1023 B',
+    '1.0 KiB',
+    '5.0 MiB',
+    '3.0 TiB',
+  ]);
+});
+
+test('one line is one line, and short', () => {
+  assert.equal(oneLine('a\nb\u001b[31m\rc', 10), 'a b c');
+  assert.equal(oneLine('x'.repeat(50), 10), `${'x'.repeat(10)}…`);
+});
+
+const texts = (result: { content: { type: string }[] }) =>
+  result.content.map((item) => (item as { text?: string }).text);
+
+test('the last line of a result is its status and no JSON', () => {
+  const result = respond({ structured: { a: 1 }, text: '1e5', status: ['exit 0', '/workspace'] }, [], []);
+  assert.deepEqual(texts(result), ['1e5\n[exit 0 · /workspace]']);
+  assert.throws(() => JSON.parse(texts(result)[0]!));
+  assert.deepEqual(result.structuredContent, { a: 1 });
+});
+
+test('a status line cannot be broken by what a container says', () => {
+  const result = respond({ structured: {}, status: ['exit 0', '/workspace/a\nb\u001b[31m'] }, [], []);
+  assert.deepEqual(texts(result), ['[exit 0 · /workspace/a b]']);
+});
+
+test('what was lost at a wake comes before the other notes and is structured, too', () => {
+  const result = respond({ structured: {}, text: 'out', notes: ['a note'], status: ['ok'] }, ['Two jobs ended.'], []);
+  assert.deepEqual(texts(result), ['out\n[note: Two jobs ended.]\n[note: a note]\n[ok]']);
+  assert.deepEqual(result.structuredContent, { lost: ['Two jobs ended.'] });
+});
+
+test('raw keeps escapes in the text; structured strings are exact in any case', () => {
+  const escape = '\u001b[31mred';
+  assert.deepEqual(texts(respond({ structured: {}, text: escape, status: ['ok'], raw: true }, [], [])), [
+    `${escape}\n[ok]`,
+  ]);
+  assert.deepEqual(
+    respond({ structured: { stdout: escape }, text: escape, status: ['ok'] }, [], []).structuredContent,
+    { stdout: escape },
+  );
+});
+
+test('a secret is redacted wherever it stands, escaped or not', () => {
+  const result = respond({ structured: { a: ['x"secret"y'] }, text: 'x"secret"y', status: ['ok'] }, [], ['"secret"']);
+  assert.deepEqual(texts(result), ['x[redacted]y\n[ok]']);
+  assert.deepEqual(result.structuredContent, { a: ['x[redacted]y'] });
+});
+
+test('an error is its sentence, its code and its data', () => {
+  const error = new AppError('busy', 'The queue is full.', { data: { retry_after: 2 } });
+  assert.deepEqual(respondError(error, []), {
+    content: [{ type: 'text', text: 'The queue is full.\n[error · busy]' }],
+    structuredContent: { code: 'busy', message: 'The queue is full.', retry_after: 2 },
+    isError: true,
+  });
+});
