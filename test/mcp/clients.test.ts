@@ -55,7 +55,7 @@ test('@modelcontextprotocol/sdk, the deployed line', async () => {
   await using server = await startServer({ config });
   const client = new ClientV1({ name: 'test', version: '1' });
   const transport = new TransportV1(new URL(server.mcp), { requestInit: { headers } });
-  await client.connect(transport as Parameters<typeof client.connect>[0]);
+  await client.connect(transport);
   const { tools } = await client.listTools();
   assert.deepEqual(
     tools.map((tool) => tool.name),
@@ -78,7 +78,7 @@ test('@ai-sdk/mcp', async () => {
   const tools = await client.tools();
   assert.deepEqual(Object.keys(tools), names);
   const run = (command: string) =>
-    tools['execute_command']!.execute({ command } as never, { toolCallId: '1', messages: [] } as never);
+    tools['execute_command']!.execute({ command }, { toolCallId: '1', messages: [] } as never);
   await run('cd /tmp');
   const result = (await run('pwd')) as { content: unknown };
   assert.deepEqual(result.content, [{ type: 'text', text: pwd }]);

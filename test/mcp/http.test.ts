@@ -99,7 +99,7 @@ test('a body over the limit is 413, whether it says its length or not', async ()
     duplex: 'half',
     body: new Blob([big]).stream(),
   };
-  const chunked = await fetch(server.mcp, init as RequestInit);
+  const chunked = await fetch(server.mcp, init);
   assert.equal(chunked.status, 413);
 });
 

@@ -283,7 +283,7 @@ test('tools.enabled chooses; a name nobody has stops the start', async () => {
   await using server = await startServer({ config: { tools: { enabled: 'execute_command,list_files' } } });
   const session = await openSession(server);
   const { messages } = await session.post(request('tools/list'));
-  const { tools } = messages[0]?.result as { tools: { name: string }[] };
+  const { tools } = messages[0]!.result as unknown as { tools: { name: string }[] };
   assert.deepEqual(
     tools.map((tool) => tool.name),
     ['execute_command', 'list_files'],

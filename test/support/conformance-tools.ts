@@ -307,7 +307,10 @@ function resources(server: McpServer): void {
 }
 
 export const conformanceExtra: McpExtra = {
-  options: { requestState: { verify: states.verify }, inputRequired: { legacyShim: false } },
+  options: {
+    requestState: { verify: (state, ctx) => states.verify(state, ctx) },
+    inputRequired: { legacyShim: false },
+  },
   tools: [...contentTools, ...streamTools, ...clientTools, ...inputTools],
   extend(server) {
     server.server.registerCapabilities({

@@ -80,7 +80,7 @@ const downloadFile = defineTool({
     const { files } = await call.workspace();
     await using file = await files.open(args.path, call.signal);
     if (file.stat.type !== 'file') throw new AppError('invalid_argument', notAFile(file));
-    return args.as_image ? asImage(file) : asContent(file, args);
+    return await (args.as_image ? asImage(file) : asContent(file, args));
   },
 });
 
