@@ -6,8 +6,8 @@ import { ScriptName } from './script-name.ts';
 import type { Cause, CommandStatus } from './workspace.ts';
 
 export type EndedBy = 'timeout' | 'cancelled' | 'sandbox_lost';
-/** How a command's time in the shell ended; `refused`: it never began. */
-export type Report = DoneHow | 'lost' | 'refused';
+/** How a command's time in the shell ended. `refused`: it never began; `released`: it goes on without this server. */
+export type Report = DoneHow | 'lost' | 'refused' | 'released';
 type Done = Extract<HostFrame, { type: 'done' }>;
 
 export interface CommandOptions {
@@ -126,6 +126,7 @@ export class Command {
   #attempts = 0;
   #lost: string | undefined;
   #endedBy: EndedBy | undefined;
+  #refusal: AppError | undefined;
   #reported = Promise.withResolvers<Report>();
   readonly #settled = Promise.withResolvers<void>();
   #news: PromiseWithResolvers<void> | undefined;
@@ -218,6 +219,11 @@ export class Command {
     return this.#done?.code ?? null;
   }
 
+  /** Why it never ran. */
+  get refusal(): AppError | undefined {
+    return this.#refusal;
+  }
+
   get shellRestarted(): boolean {
     return this.shellWasLost || this.#done?.how === 'shell_died';
   }
@@ -293,8 +299,14 @@ export class Command {
     this.#reported.resolve('not_run');
   }
 
+  /** This server has nothing to do with it any more. */
+  release(): void {
+    this.#reported.resolve('released');
+  }
+
   /** It never ran. */
   refuse(error: AppError): void {
+    this.#refusal = error;
     this.#status = 'error';
     this.#reported.resolve('refused');
     this.#settled.reject(error);

@@ -6,11 +6,13 @@ import type { Activity } from './live.ts';
 import type { Container } from './runtime.ts';
 import { ShellRunner } from './shell-runner.ts';
 import { Shell } from './shell.ts';
-import type { ShellPort } from './workspace.ts';
+import { Terminals } from './terminals.ts';
+import type { ShellPort, TerminalsPort } from './workspace.ts';
 
 /** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
 export interface SessionHost extends AsyncDisposable {
   readonly shell: ShellPort;
+  readonly terminals: TerminalsPort;
   /** What keeps the sandbox from being idled out. Rejects `timeout` and `sandbox_lost`. */
   activity(): Promise<Activity>;
   /** False while the host can't be reached. */
@@ -45,10 +47,11 @@ class Host implements SessionHost, LinkEvents {
   readonly #runner: ShellRunner;
   readonly #store: CommandStore | undefined;
   readonly shell: Shell;
+  readonly terminals: Terminals;
   readonly closed: Promise<string>;
 
   constructor(container: Container, options: SessionHostOptions) {
-    const { shell } = options.config;
+    const { shell, terminal } = options.config;
     this.#link = new Link(container, options);
     this.#store = options.store;
     this.#runner = new ShellRunner({
@@ -62,6 +65,12 @@ class Host implements SessionHost, LinkEvents {
     });
     const page = Math.max(minimumPage, shell.output_head + shell.output_tail);
     this.shell = new Shell(this.#runner, { timeout: shell.timeout, maxTimeout: shell.max_timeout, page });
+    this.terminals = new Terminals({
+      link: this.#link,
+      limits: { ...terminal, maxWait: shell.max_timeout },
+      shell: shell.default_shell,
+      store: options.store,
+    });
     this.closed = this.#link.closed;
     void this.closed.then((reason) => this.#lost(reason));
   }
@@ -73,20 +82,22 @@ class Host implements SessionHost, LinkEvents {
   attached(greeting: Greeting): void {
     const notes = loadNotes(this.#store, bootName(greeting.boot));
     this.#runner.attached(greeting, notes);
+    this.terminals.attached(greeting, notes);
   }
 
   frame(frame: LiveFrame): void {
     if (frame.type === 'shell') this.#runner.shellIs(frame);
-    else this.#runner.frame(frame);
+    else if (!this.#runner.frame(frame)) this.terminals.frame(frame);
   }
 
   waiting(): boolean {
-    return this.#runner.busy;
+    return this.#runner.busy || this.terminals.openCount > 0;
   }
 
   async activity(): Promise<Activity> {
     const pong = await this.#link.ping();
-    return { running: this.#runner.busy, processes: pong.processes, watched: 0 };
+    const { openCount, watched } = this.terminals;
+    return { running: this.#runner.busy, processes: Math.max(0, pong.processes - openCount), watched };
   }
 
   alive(): boolean {
@@ -95,6 +106,7 @@ class Host implements SessionHost, LinkEvents {
 
   #lost(reason: string): void {
     this.#runner.lost(reason);
+    this.terminals.lost();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

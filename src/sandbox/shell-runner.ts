@@ -45,6 +45,8 @@ export class ShellRunner {
   #deathTold = false;
   #restarted = Promise.withResolvers<void>();
   #stalled: NodeJS.Timeout | undefined;
+  /** Why no command can run any more. */
+  #over: { code: ErrorCode; message: string } | undefined;
   #lastCode = 0;
 
   constructor(options: RunnerOptions) {
@@ -72,6 +74,7 @@ export class ShellRunner {
 
   /** Queues a command; returns its place, 0 when it has begun. Throws `busy` when the queue is full. */
   enqueue(command: Command): number {
+    if (this.#over) throw new AppError(this.#over.code, this.#over.message);
     const limit = this.#options.queue;
     if (this.#current && this.#queue.length >= limit) throw queueFull(limit, this.#current.id);
     this.#queue.push(command);
@@ -172,16 +175,23 @@ export class ShellRunner {
     return true;
   }
 
+  /** The sandbox is gone, for a reason given as a clause. */
   lost(reason: string): void {
-    this.#refuseQueued('sandbox_lost', `The sandbox was lost before this command ran: ${reason}.`);
+    this.#endWith('sandbox_lost', `The sandbox was lost before this command ran: ${reason}.`);
     this.#current?.lost(reason);
     for (const command of this.#history.all()) command.lost(reason);
   }
 
   /** The server lets go of the sandbox. What runs goes on. */
   release(): void {
-    clearTimeout(this.#stalled);
-    this.#refuseQueued('draining', 'The server is stopping; this command did not run.');
+    this.#endWith('draining', 'The server is stopping; this command did not run.');
+    this.#current?.release();
+  }
+
+  #endWith(code: ErrorCode, message: string): void {
+    this.#over = { code, message };
+    this.#stopWaiting();
+    this.#refuseQueued(code, message);
   }
 
   /** A call returns before the command's end: the command gets a name, and is noted for a later server. */
@@ -248,6 +258,7 @@ export class ShellRunner {
     const report = await command.reported;
     clearTimeout(timer);
     clearTimeout(noted);
+    if (report === 'released') return;
     this.#current = undefined;
     if (report === 'shell_died' || report === 'not_run') this.#shellDied(command, report);
     if (report === 'not_run') this.#tryAgain(command);

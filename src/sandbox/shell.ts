@@ -41,6 +41,7 @@ export class Shell implements ShellPort {
     timers.onAbort(options.signal, () => this.#runner.cancel(command));
     const enough = wait === undefined ? [] : [timers.after(wait * 1000)];
     await Promise.race([this.#end(command), this.#released.promise, ...enough]);
+    if (command.refusal) throw command.refusal;
     if (command.status === 'running') this.#runner.keep(command);
     return commandResult(command);
   }
