@@ -37,6 +37,16 @@ export class Entry {
     return this.lost;
   }
 
+  /** What the next caller is to be told. */
+  tell(lost: readonly string[]): void {
+    this.lost = lost;
+    this.untold = lost.length > 0;
+  }
+
+  idleSeconds(): number {
+    return (performance.now() - this.lastUsed) / 1000;
+  }
+
   touch(): void {
     this.lastUsed = performance.now();
   }

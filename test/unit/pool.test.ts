@@ -221,6 +221,13 @@ test('beyond max_sessions a start is refused, and nothing is taken from anybody'
   assert.deepEqual(engine.removed, []);
 });
 
+test('of two first calls for the last place one is refused', async (t) => {
+  const { pool, engine } = bench(t, { maxSandboxes: 1 });
+  const outcomes = await Promise.allSettled([pool.acquire(chat('a')), pool.acquire(chat('b'))]);
+  assert.deepEqual(outcomes.map((outcome) => outcome.status).sort(), ['fulfilled', 'rejected']);
+  assert.equal(engine.opened.length, 1);
+});
+
 test('ending removes container, workspace and handle; ending again says there is none', async (t) => {
   const { pool, engine, state } = bench(t);
   const created = await pool.create({ id: 'alice' }, { template: 'base', ttl: 60 });
