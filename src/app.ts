@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import type { Registry } from 'prom-client';
 import { ConfigError, type Config } from './config.ts';
 import { AppError } from './errors.ts';
 import { authenticate } from './http/auth.ts';
@@ -25,6 +26,8 @@ export interface AppContext {
   readonly log: Logger;
   readonly sandboxes: Sandboxes;
   readonly version: string;
+  /** Where others count, too; absent: one of its own. */
+  readonly registry?: Registry;
   /** True from the first SIGTERM on: `/ready` answers 503 and new tool calls are refused. */
   draining(): boolean;
   /** Only tests have any. */
@@ -47,6 +50,7 @@ export function createApp(ctx: AppContext): App {
   const metrics = createMetrics(
     () => sandboxes.health(),
     () => endpoint.sessions.size,
+    ctx.registry,
   );
   const tools = toolSet(config.tools.enabled);
   const endpoint = new McpEndpoint({

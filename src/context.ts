@@ -1,16 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { destination } from 'pino';
+import { Registry } from 'prom-client';
 import { createApp, type App } from './app.ts';
 import type { Config } from './config.ts';
 import { dockerRuntime } from './docker/runtime.ts';
 import { AppError } from './errors.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { createLogger, type Logger } from './log.ts';
+import { auditedOpener } from './sandbox/audit-opener.ts';
+import { AuditLog } from './sandbox/audit.ts';
+import { auditSubject, decorator } from './sandbox/decorate.ts';
+import { workspaceMetrics } from './sandbox/metrics.ts';
 import { SandboxOpener } from './sandbox/opener.ts';
+import { createPolicy } from './sandbox/policy.ts';
 import { Pool } from './sandbox/pool.ts';
 import type { Runtime } from './sandbox/runtime.ts';
-import { State } from './sandbox/state.ts';
-import type { Workspace } from './sandbox/workspace.ts';
+import { State, type SandboxRow } from './sandbox/state.ts';
 
 export interface Setup {
   readonly config: Config;
@@ -43,9 +49,20 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   const log = overrides.log ?? createLogger(config.logging);
   const state = stack.use(new State(config.server.state_dir));
   const runtime = stack.use(overrides.runtime?.(state) ?? engine(setup, state, log));
-  const pool = stack.use(createPool(config, { runtime, state, log }));
+  const audit = auditLog(config, log);
+  if (audit) stack.use(audit);
+  const registry = new Registry();
+  const pool = stack.use(createPool(config, { runtime, state, log, registry, ...(audit && { audit }) }));
   let draining = false;
-  const app = createApp({ config, log, sandboxes: pool, version, draining: () => draining, ...overrides.app });
+  const app = createApp({
+    config,
+    log,
+    sandboxes: pool,
+    registry,
+    version,
+    draining: () => draining,
+    ...overrides.app,
+  });
   const http = stack.use(await listenOrLetGo(app, config));
   pool.start();
   log.info({ event: 'server.listening', url: `${http.url}/mcp`, instance: state.instance, version });
@@ -83,13 +100,42 @@ function engine({ config, env }: Setup, state: State, log: Logger): Runtime {
   });
 }
 
-function createPool(config: Config, parts: { runtime: Runtime; state: State; log: Logger }): Pool {
+interface PoolParts {
+  readonly runtime: Runtime;
+  readonly state: State;
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly audit?: AuditLog;
+}
+
+/** Standard output carries audit lines and nothing else. Throws an `AppError` when the file can't be written. */
+function auditLog({ audit }: Config, log: Logger): AuditLog | undefined {
+  if (!audit.enabled) return undefined;
+  const stdout = audit.stdout ? destination({ fd: 1, sync: true }) : undefined;
+  const copy = stdout && { copy: (line: string) => void stdout.write(line) };
+  try {
+    return new AuditLog({ file: audit.file, maxSize: audit.max_size, keep: audit.keep, log, ...copy });
+  } catch (cause) {
+    const message = `audit.file: expected a file that can be written, got ${audit.file}.`;
+    throw new AppError('invalid_argument', message, { cause });
+  }
+}
+
+function createPool(config: Config, { registry, audit, ...parts }: PoolParts): Pool {
   const { session, limits, workspace } = config;
-  const decorate = (inner: Workspace): Workspace => inner;
+  const subjectOf = (row: SandboxRow) => auditSubject(row, parts.state);
+  const policy = createPolicy(config.security);
+  const decorate = decorator({
+    metrics: workspaceMetrics(registry),
+    subjectOf,
+    ...(policy && { policy }),
+    ...(audit && { audit }),
+  });
+  const opener = new SandboxOpener({ ...parts, config, seccomp: seccompProfiles(config), decorate });
   const names = Object.keys(config.templates).filter((name) => name !== session.template);
   return new Pool({
     ...parts,
-    opener: new SandboxOpener({ ...parts, config, seccomp: seccompProfiles(config), decorate }),
+    opener: audit ? auditedOpener(opener, audit, subjectOf) : opener,
     templates: [session.template, ...names],
     idleTimeout: session.timeout,
     maxSandboxes: session.max_sessions,

@@ -13,8 +13,7 @@ export interface Metrics {
 const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800];
 
 /** `pool` is asked at each scrape. */
-export function createMetrics(pool: () => Promise<PoolHealth>, sessions: () => number): Metrics {
-  const registry = new Registry();
+export function createMetrics(pool: () => Promise<PoolHealth>, sessions: () => number, registry = new Registry()): Metrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: 'berth_' });
   const requests = new Histogram({
