@@ -13,7 +13,11 @@ export interface Metrics {
 const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800];
 
 /** `pool` is asked at each scrape. */
-export function createMetrics(pool: () => Promise<PoolHealth>, sessions: () => number, registry = new Registry()): Metrics {
+export function createMetrics(
+  pool: () => Promise<PoolHealth>,
+  sessions: () => number,
+  registry = new Registry(),
+): Metrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: 'berth_' });
   const requests = new Histogram({
