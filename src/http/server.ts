@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
-import type { Server } from 'node:http';
-import { createAdaptorServer } from '@hono/node-server';
+import type { IncomingMessage, Server } from 'node:http';
+import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server';
+import { WebSocketServer } from 'ws';
 import type { App } from '../app.ts';
 import { AppError } from '../errors.ts';
 
@@ -19,10 +20,21 @@ export interface ListenOptions {
 
 /** Serves the app. Rejects with one sentence when the address cannot be had. */
 export async function listen(app: App, host: string, port: number, options: ListenOptions = {}): Promise<HttpServer> {
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024 });
   const { headersTimeout = 15_000 } = options;
-  const connectionsCheckingInterval = Math.min(headersTimeout, 5000);
-  const serverOptions = { headersTimeout, connectionsCheckingInterval };
-  const server = createAdaptorServer({ fetch: app.hono.fetch, overrideGlobalObjects: false, serverOptions }) as Server;
+  const serverOptions = {
+    headersTimeout,
+    connectionsCheckingInterval: Math.min(headersTimeout, 5000),
+    // An upgrade to anything else is served as the plain request it also is; its socket would be nobody's.
+    shouldUpgradeCallback: (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() === 'websocket',
+  };
+  const { fetch } = app.hono;
+  const server = createAdaptorServer({
+    fetch,
+    overrideGlobalObjects: false,
+    serverOptions,
+    websocket: { server: sockets as WebSocketServerLike },
+  }) as Server;
   // Uploads may take hours; routes bound their own bodies.
   server.requestTimeout = 0;
   server.keepAliveTimeout = 65_000;
@@ -30,7 +42,7 @@ export async function listen(app: App, host: string, port: number, options: List
   await bind(server, host, port);
   const address = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
-  const close = (drain = 0) => (closing ??= shut(server, app, drain));
+  const close = (drain = 0) => (closing ??= shut(server, sockets, app, drain));
   return {
     port: address.port,
     url: `http://${urlHost(host)}:${address.port}`,
@@ -58,13 +70,14 @@ function bindError(error: NodeJS.ErrnoException, host: string, port: number): Ap
   });
 }
 
-async function shut(server: Server, app: App, drain: number): Promise<void> {
+async function shut(server: Server, sockets: WebSocketServer, app: App, drain: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
   await app.drain(drain);
   await app[Symbol.asyncDispose]();
+  for (const socket of sockets.clients) socket.close(1001, 'the server is shutting down');
   server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), 250);
+  const timer = setTimeout(() => endAll(server, sockets), 250);
   await closed;
   clearTimeout(timer);
 }
@@ -73,4 +86,9 @@ function urlHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   if (host === '::') return '[::1]';
   return host.includes(':') ? `[${host}]` : host;
+}
+
+function endAll(server: Server, sockets: WebSocketServer): void {
+  for (const socket of sockets.clients) socket.terminate();
+  server.closeAllConnections();
 }

@@ -205,3 +205,18 @@ test('a client that never ends its headers is cut off', { timeout: 60_000 }, asy
   socket.write('POST /mcp HTTP/1.1\r\nHost: localhost\r\n');
   assert.match(await text(socket), /^HTTP\/1\.1 408 /);
 });
+
+test('an upgrade that is none is a plain request, and one to nowhere is refused', async () => {
+  await using server = await startServer();
+  const port = Number(new URL(server.url).port);
+  const answer = async (upgrade: string, path: string) => {
+    const socket = connect(port, '127.0.0.1');
+    const key = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n';
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: ${upgrade}\r\n${key}\r\n`);
+    const [first] = await once(socket, 'data');
+    socket.destroy();
+    return String(first).split('\r\n')[0];
+  };
+  assert.equal(await answer('h2c', '/health'), 'HTTP/1.1 200 OK');
+  assert.equal(await answer('websocket', '/nothing'), 'HTTP/1.1 404 Not Found');
+});
