@@ -29,15 +29,16 @@ export function auditedOpener(opener: Opener, sink: AuditSink, subjectOf: (row: 
 type Note = (event: string, why?: string) => Promise<void>;
 
 function watched(live: Live, note: Note): Live {
-  let removed = false;
-  void live.closed.then((why) => (removed ? undefined : note('sandbox.lost', why)));
-  const onRemove = async (): Promise<void> => {
-    if (removed) return;
-    removed = true;
-    await note('sandbox.removed');
+  let removing = false;
+  void live.closed.then((why) => (removing ? undefined : note('sandbox.lost', why)));
+  const remove = async (): Promise<void> => {
+    const first = !removing;
+    removing = true;
+    await live.container.remove();
+    if (first) await note('sandbox.removed');
   };
   return {
-    container: withRemoval(live.container, onRemove),
+    container: withRemoval(live.container, remove),
     workspace: live.workspace,
     activity: () => live.activity(),
     alive: () => live.alive(),
@@ -46,7 +47,7 @@ function watched(live: Live, note: Note): Live {
   };
 }
 
-function withRemoval(container: Container, onRemove: () => Promise<void>): Container {
+function withRemoval(container: Container, remove: () => Promise<void>): Container {
   return {
     id: container.id,
     name: container.name,
@@ -55,9 +56,6 @@ function withRemoval(container: Container, onRemove: () => Promise<void>): Conta
     state: (signal) => container.state(signal),
     pause: () => container.pause(),
     resume: () => container.resume(),
-    async remove() {
-      await container.remove();
-      await onRemove();
-    },
+    remove,
   };
 }
