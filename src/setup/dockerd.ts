@@ -12,8 +12,8 @@ export interface DaemonPlace {
   readonly pidFile: string;
   readonly execRoot: string;
   readonly logFile: string;
-  /** Further arguments of dockerd. */
-  readonly args: readonly string[];
+  /** The program with its own arguments; where things are kept is added. */
+  readonly command: readonly [string, ...string[]];
 }
 
 export const defaultPlace: DaemonPlace = {
@@ -21,7 +21,7 @@ export const defaultPlace: DaemonPlace = {
   pidFile: '/var/run/docker.pid',
   execRoot: '/var/run/docker',
   logFile: '/var/log/berth-dockerd.log',
-  args: [],
+  command: ['dockerd'],
 };
 
 /**
@@ -57,11 +57,12 @@ function isZombie(pid: number): boolean {
   return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }
 
-function launch({ socket, pidFile, execRoot, logFile, args }: DaemonPlace): ChildProcess {
+function launch({ socket, pidFile, execRoot, logFile, command }: DaemonPlace): ChildProcess {
   for (const directory of [dirname(logFile), execRoot]) mkdirSync(directory, { recursive: true });
   const log = openSync(logFile, 'a', 0o600);
-  const flags = [`--host=unix://${socket}`, `--pidfile=${pidFile}`, `--exec-root=${execRoot}`, ...args];
-  const child = spawn('dockerd', flags, { detached: true, stdio: ['ignore', log, log], cwd: '/' });
+  const [program, ...args] = command;
+  const places = [`--host=unix://${socket}`, `--pidfile=${pidFile}`, `--exec-root=${execRoot}`];
+  const child = spawn(program, [...args, ...places], { detached: true, stdio: ['ignore', log, log], cwd: '/' });
   closeSync(log);
   child.unref();
   return child;

@@ -11,15 +11,17 @@ import { Progress } from '../../src/setup/progress.ts';
 
 const skip = process.getuid?.() !== 0 || !hasProgram('dockerd') ? 'needs root and dockerd' : false;
 
-/** A daemon of the test's own, away from the machine's. */
+/**
+ * A daemon of the test's own, in a network namespace of its own: a second one beside the machine's would take the
+ * bridge from it.
+ */
 const home = mkdtempSync(join(tmpdir(), 'berth-dockerd-'));
-const alone = ['--bridge=none', '--iptables=false', '--ip6tables=false'];
 const place: DaemonPlace = {
   socket: join(home, 'docker.sock'),
   pidFile: join(home, 'docker.pid'),
   execRoot: join(home, 'exec'),
   logFile: join(home, 'dockerd.log'),
-  args: [`--data-root=${join(home, 'data')}`, ...alone],
+  command: ['unshare', '--net', 'dockerd', `--data-root=${join(home, 'data')}`],
 };
 const containerd = join(place.execRoot, 'containerd', 'containerd.pid');
 
@@ -78,7 +80,7 @@ describe('a daemon started by hand', { skip }, () => {
       pidFile: join(home, 'b.pid'),
       logFile: join(home, 'b.log'),
     };
-    await assert.rejects(start({ ...broken, args: ['--no-such-flag'] }), (error: unknown) => {
+    await assert.rejects(start({ ...broken, command: ['dockerd', '--no-such-flag'] }), (error: unknown) => {
       assert.ok(error instanceof SetupError);
       assert.match(error.message, /^Docker did not start: dockerd ended \(\d+\)\./);
       assert.match(error.message, /unknown flag: --no-such-flag/);
