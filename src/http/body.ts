@@ -2,12 +2,18 @@ import { AppError } from '../errors.ts';
 import { byteSize } from '../mcp/text.ts';
 
 const maxDepth = 64;
-/** A body of this many bytes may take so many milliseconds; a slower sender is cut off. */
-const slowest = (bytes: number): number => 30_000 + bytes / 20;
 
-/** A request's JSON: at most `limit` bytes, at most 64 levels deep, and not for ever in coming. */
-export async function readJson(request: Request, limit: number): Promise<unknown> {
-  const text = await readText(request, limit);
+/** How slow a sender may be: so many milliseconds, and one more for so many bytes that have come. */
+export interface Pace {
+  readonly grace: number;
+  readonly bytesPerMs: number;
+}
+
+const slowest: Pace = { grace: 30_000, bytesPerMs: 20 };
+
+/** A request's JSON, or `undefined` for a body that is none: at most `limit` bytes, 64 levels deep, and not for ever in coming. */
+export async function readJson(request: Request, limit: number, pace: Pace = slowest): Promise<unknown> {
+  const text = await readText(request, limit, pace);
   if (depthOf(text) > maxDepth)
     throw new AppError('invalid_argument', `The JSON body is nested deeper than ${maxDepth} levels.`);
   try {
@@ -17,28 +23,35 @@ export async function readJson(request: Request, limit: number): Promise<unknown
   }
 }
 
-async function readText(request: Request, limit: number): Promise<string> {
-  const declared = Number(request.headers.get('content-length') ?? 0);
-  if (declared > limit) throw tooLarge(limit);
+async function readText(request: Request, limit: number, pace: Pace): Promise<string> {
+  if (Number(request.headers.get('content-length')) > limit) throw tooLarge(limit);
   if (!request.body) return '';
   const reader = request.body.getReader();
-  const timer = setTimeout(() => void reader.cancel(new Error('slow')).catch(() => {}), slowest(limit));
   const decoder = new TextDecoder();
+  const started = performance.now();
   let received = 0;
   let text = '';
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return text + decoder.decode();
-      received += value.byteLength;
-      if (received > limit) throw tooLarge(limit);
-      text += decoder.decode(value, { stream: true });
-    }
-  } finally {
-    clearTimeout(timer);
-    reader.releaseLock();
+  for (;;) {
+    const left = started + pace.grace + received / pace.bytesPerMs - performance.now();
+    const { done, value } = await within(left, reader);
+    if (done) return text + decoder.decode();
+    received += value.byteLength;
+    if (received > limit) throw tooLarge(limit);
+    text += decoder.decode(value, { stream: true });
   }
 }
+
+async function within<T>(milliseconds: number, reader: ReadableStreamDefaultReader<T>) {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(tooSlow), Math.max(0, milliseconds));
+  try {
+    return await Promise.race([reader.read(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const tooSlow = new AppError('timeout', 'The request body came too slowly and was given up.');
 
 function tooLarge(limit: number): AppError {
   return new AppError(
