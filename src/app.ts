@@ -5,6 +5,7 @@ import { AppError } from './errors.ts';
 import { authenticate } from './http/auth.ts';
 import type { HttpEnv } from './http/env.ts';
 import { errorResponse, onError } from './http/errors.ts';
+import { filesRoutes } from './http/files.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
 import { logLine } from './http/log-line.ts';
@@ -13,6 +14,7 @@ import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
 import { originCheck } from './http/origin.ts';
 import { rateLimit } from './http/rate.ts';
 import { requestId } from './http/request-id.ts';
+import { bearerFromProtocol, terminalRoutes } from './http/terminal.ts';
 import type { Logger } from './log.ts';
 import type { McpExtra } from './mcp/context.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
@@ -70,8 +72,11 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', healthRoutes(ctx));
   hono.use(oauthChallenge(config), hostCheck(config.server));
   hono.route('/', oauthMetadataRoutes(config));
-  hono.use(originCheck(config.server), authenticate(config), rateLimit(config.limits.requests_per_minute));
+  hono.use(originCheck(config.server), bearerFromProtocol());
+  hono.use(authenticate(config), rateLimit(config.limits.requests_per_minute));
   hono.route('/', mcpRoutes(endpoint, config));
+  hono.route('/', filesRoutes({ config, sandboxes }));
+  hono.route('/', terminalRoutes({ sandboxes }));
   hono.route('/', metricsRoutes(metrics));
   return {
     hono,

@@ -1,9 +1,10 @@
 import type { AddressInfo } from 'node:net';
 import type { IncomingMessage, Server } from 'node:http';
 import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server';
-import { WebSocketServer } from 'ws';
+import type { WebSocketServer } from 'ws';
 import type { App } from '../app.ts';
 import { AppError } from '../errors.ts';
+import { socketServer } from './terminal.ts';
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
@@ -20,7 +21,7 @@ export interface ListenOptions {
 
 /** Serves the app. Rejects with one sentence when the address cannot be had. */
 export async function listen(app: App, host: string, port: number, options: ListenOptions = {}): Promise<HttpServer> {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024 });
+  const sockets = socketServer();
   const { headersTimeout = 15_000 } = options;
   const serverOptions = {
     headersTimeout,

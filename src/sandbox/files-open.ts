@@ -18,7 +18,7 @@ export async function openFile(
   const mark = newMark();
   const run = await ScriptRun.start(host, { script: scripts.read, args: [target, mark], path, signal });
   try {
-    return new OpenScript(run, mark, parseFacts(path, await run.head(host.deadline)));
+    return new OpenScript(run, { path, mark, facts: parseFacts(target, await run.head(host.deadline)) });
   } catch (error) {
     await run[Symbol.asyncDispose]();
     throw error;
@@ -35,16 +35,19 @@ class OpenScript implements OpenFile {
   readonly tag: string;
   readonly #run: ScriptRun;
   readonly #mark: string;
+  readonly #path: string;
 
-  constructor(run: ScriptRun, mark: string, facts: Facts) {
+  constructor(run: ScriptRun, { path, mark, facts }: { path: string; mark: string; facts: Facts }) {
     this.#run = run;
     this.#mark = mark;
+    this.#path = path;
     this.stat = facts.stat;
     this.tag = facts.tag;
   }
 
   read(range: { offset?: number; length?: number } = {}): ReadableStream<Uint8Array> {
-    const { path, type, size } = this.stat;
+    const { type, size } = this.stat;
+    const path = this.#path;
     if (type !== 'file') throw scriptFailure(type === 'directory' ? 'is_directory' : 'special', path, '');
     const offset = Math.min(range.offset ?? 0, size);
     const rest = size - offset;

@@ -6,15 +6,9 @@ import { ScriptRun, type ScriptHost } from './files-run.ts';
 import { scripts } from './files-script.ts';
 import { sendAll } from './files-send.ts';
 import { shown } from './paths.ts';
-import type { WriteOptions } from './workspace.ts';
+import type { WriteOptions, WrittenFile } from './workspace.ts';
 
 const trailerLength = 32 + 1 + 19;
-
-export interface Written {
-  readonly path: string;
-  readonly size: number;
-  readonly sha256: string;
-}
 
 /** Writes a whole file, or nothing: the script renames its temporary file only behind a trailer with the right size. */
 export async function writeFile(
@@ -23,7 +17,7 @@ export async function writeFile(
   path: string,
   body: ReadableStream<Uint8Array>,
   options: WriteOptions,
-): Promise<Written> {
+): Promise<WrittenFile> {
   const mark = newMark();
   const mode = options.mode === undefined ? '' : (options.mode & 0o777).toString(8);
   const args = [target, mode, String(trailerLength), mark, options.unchanged ?? ''];
@@ -31,10 +25,10 @@ export async function writeFile(
   try {
     await using run = await ScriptRun.start(host, { script: scripts.write, args, path, signal: options.signal });
     const meter = new Meter(path, options);
-    const facts = await sendAll(run, source, withTrailer(source, meter, mark), run.head());
-    const { stat } = parseFacts(path, facts);
+    const line = await sendAll(run, source, withTrailer(source, meter, mark), run.head());
+    const { stat, tag } = parseFacts(target, line.slice(0, -2));
     if (stat.size !== meter.size) throw new AppError('conflict', `${shown(path)} was changed by another writer.`);
-    return { path, size: meter.size, sha256: meter.digest() };
+    return { path: target, size: meter.size, sha256: meter.digest(), tag, created: line.endsWith(' 1') };
   } finally {
     await source.cancel().catch(() => {});
   }

@@ -30,7 +30,7 @@ export interface FilesOptions {
 export function createFiles(container: Container, options: FilesOptions = {}): FilesPort {
   const { root = '/workspace', bash = '/opt/berth/bash', deadline = 30_000, editLimit = 10 * 1024 * 1024 } = options;
   const host: ScriptHost = { container, bash, deadline };
-  const limits: ListLimits = { entries: 5000, scanned: 500_000, depth: 32, ...options.list };
+  const limits: ListLimits = { entries: 5000, scanned: 500_000, depth: 64, ...options.list };
   const tarLimits: TarLimits = { entries: 200_000, bytes: 2 ** 40, names: 32 * 1024 * 1024, ...options.tar };
   const resolve = (path: string) => resolvePath(root, path);
 
@@ -54,7 +54,7 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
       const edited = replaceText(path, await textOf(file, editLimit), oldText, newText, all);
       const body = new Blob([edited.text]).stream();
       await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
-      return { path, count: edited.count, lines: edited.lines };
+      return { path: file.stat.path, count: edited.count, lines: edited.lines };
     },
     archive: async (path, signal) => archiveDirectory(host, resolve(path), path, signal),
     unpack: async (path, tar, signal) => unpackTar(host, tarLimits, resolve(path), path, tar, signal),
@@ -69,7 +69,7 @@ async function statFile(
   signal: AbortSignal | undefined,
 ): Promise<FileStat> {
   await using run = await ScriptRun.start(host, { script: scripts.stat, args: [target], path, signal });
-  return parseFacts(path, await run.head(host.deadline)).stat;
+  return parseFacts(target, await run.head(host.deadline)).stat;
 }
 
 function checkRange(offset: number, length: number | undefined): void {

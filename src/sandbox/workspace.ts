@@ -134,7 +134,7 @@ export interface OpenFile extends AsyncDisposable {
   read(range?: { offset?: number; length?: number }): ReadableStream<Uint8Array>;
 }
 
-/** Relative paths are under `/workspace`; every operation runs as the sandbox's own user. */
+/** Relative paths are under `/workspace`; results give absolute ones. Every operation runs as the sandbox's own user. */
 export interface FilesPort {
   stat(path: string, signal?: AbortSignal): Promise<FileStat>;
   /** Opens a file, so that its facts are known before its bytes flow and belong to the same file. */
@@ -149,7 +149,7 @@ export interface FilesPort {
     path: string,
     body: ReadableStream<Uint8Array>,
     options?: WriteOptions,
-  ): Promise<{ path: string; size: number; sha256: string }>;
+  ): Promise<WrittenFile>;
   list(
     path: string,
     options?: { depth?: number; glob?: string; signal?: AbortSignal },
@@ -163,12 +163,27 @@ export interface FilesPort {
   ): Promise<{ path: string; count: number; lines: { from: number; text: string }[] }>;
   /** A directory as a tar stream. */
   archive(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
-  /** Unpacks a tar stream into a directory; links and special files that leave it are refused. */
+  /**
+   * Unpacks a tar stream into a directory: all of it, or nothing. Refused are names outside it, special files, and
+   * entries to be written through a link of the archive.
+   */
   unpack(
     path: string,
     tar: ReadableStream<Uint8Array>,
     signal?: AbortSignal,
   ): Promise<{ files: number; bytes: number }>;
+}
+
+export interface WrittenFile {
+  /** Absolute. */
+  readonly path: string;
+  readonly size: number;
+  /** Hex digest. */
+  readonly sha256: string;
+  /** As `OpenFile.tag`. */
+  readonly tag?: string;
+  /** No file was there before. */
+  readonly created?: boolean;
 }
 
 export interface WriteOptions {

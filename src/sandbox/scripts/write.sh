@@ -1,5 +1,5 @@
 # PATH MODE TRAILER MARK TAG: takes the file's bytes and behind them a trailer of TRAILER bytes, `MARK SIZE`; prints the
-# new file's facts. Without the trailer nothing is kept. With a TAG the file must still be that one.
+# new file's facts and 1 if it is new, else 0. Without the trailer nothing is kept. With a TAG the file must still be that one.
 need stat cat mkdir rmdir mv rm tail dd chmod readlink
 path=$1 mode=$2 trailer=$3 mark=$4 tag=$5
 
@@ -26,7 +26,9 @@ if [[ $tag ]]; then
   [[ ${REPLY##* } == "$tag" ]] || fail changed
 fi
 [[ -d $path ]] && fail is_directory
+created=1
+[[ -e $path ]] && created=0
 rename "$staged" "$path" || fail tool
 staged= made=()
 facts "$path"
-printf 'S %s\n' "$REPLY"
+printf 'S %s %s\n' "$REPLY" "$created"

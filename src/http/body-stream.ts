@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto';
+import { AppError } from '../errors.ts';
+
+type Bytes = ReadableStream<Uint8Array>;
+
+export interface HoldOptions {
+  /** Called for each chunk. */
+  readonly onChunk: () => void;
+  /** Its abort errors the stream, also while nobody reads. */
+  readonly signal: AbortSignal;
+  /** Called once, when the stream has ended, failed or been given up. */
+  readonly release: () => Promise<void>;
+}
+
+/** A response body that holds something until it is over. Reads nothing ahead. */
+export function holding(body: Bytes, { onChunk, signal, release }: HoldOptions): Bytes {
+  const reader = body.getReader();
+  const over = new AbortController();
+
+  async function end(): Promise<void> {
+    if (over.signal.aborted) return;
+    over.abort();
+    await reader.cancel().catch(() => {});
+    await release();
+  }
+
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        const abort = () => {
+          controller.error(signal.reason);
+          void end();
+        };
+        if (signal.aborted) return abort();
+        signal.addEventListener('abort', abort, { once: true, signal: over.signal });
+      },
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read();
+          onChunk();
+          if (!done) return controller.enqueue(value);
+          await end();
+          controller.close();
+        } catch (error) {
+          await end();
+          throw error;
+        }
+      },
+      cancel: end,
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+export interface CheckOptions {
+  readonly limit: number;
+  /** Hex digest that all bytes together must have. */
+  readonly sha256: string | undefined;
+  readonly onChunk: () => void;
+}
+
+/** A request body that errors when it is too long, or at its end when its digest is another one. */
+export function checked(body: Bytes, { limit, sha256, onChunk }: CheckOptions): Bytes {
+  const hash = sha256 === undefined ? undefined : createHash('sha256');
+  let size = 0;
+  const check = new TransformStream<Uint8Array, Uint8Array>(
+    {
+      transform(chunk, controller) {
+        onChunk();
+        size += chunk.length;
+        if (size > limit) throw new AppError('too_large', `The body must be at most ${limit} bytes; nothing was kept.`);
+        hash?.update(chunk);
+        controller.enqueue(chunk);
+      },
+      flush() {
+        const digest = hash?.digest('hex');
+        if (digest === sha256) return;
+        throw new AppError('invalid_argument', `The body has SHA-256 ${digest}, not ${sha256}; nothing was kept.`);
+      },
+    },
+    undefined,
+    { highWaterMark: 0 },
+  );
+  return body.pipeThrough(check);
+}

@@ -1,0 +1,162 @@
+import { Hono, type Context } from 'hono';
+import type { Config } from '../config.ts';
+import { AppError } from '../errors.ts';
+import type { Lease, Sandboxes } from '../sandbox/sandboxes.ts';
+import { shown } from '../sandbox/paths.ts';
+import type { OpenFile } from '../sandbox/workspace.ts';
+import { checked, holding } from './body-stream.ts';
+import type { HttpEnv } from './env.ts';
+import { directoryHeaders, fileHeaders, isUnchanged, rangeOf } from './file-headers.ts';
+import { digestOf, modeOf, needBody } from './upload-headers.ts';
+import { Watchdog } from './watchdog.ts';
+
+export interface FilesContext {
+  readonly sandboxes: Sandboxes;
+  readonly config: Config;
+  /** Milliseconds a transfer may stand still; default two minutes. */
+  readonly patience?: number;
+}
+
+/** `GET`, `HEAD` and `PUT /sandboxes/{id}/files/{path}`: bytes of any size, streamed; directories as tar. */
+export function filesRoutes(ctx: FilesContext): Hono<HttpEnv> {
+  return new Hono<HttpEnv>()
+    .get('/sandboxes/:id/files/*', (c) => transfer(ctx, c, get))
+    .put('/sandboxes/:id/files/*', (c) => transfer(ctx, c, put));
+}
+
+/** What a request holds while it moves bytes. */
+interface Transfer {
+  readonly ctx: FilesContext;
+  readonly c: Context<HttpEnv>;
+  readonly path: string;
+  readonly lease: Lease;
+  readonly watchdog: Watchdog;
+  /** Aborts when the client has gone or nothing moves. */
+  readonly signal: AbortSignal;
+  /** Hands what is held over to a body, which lets go at its end. */
+  body(stream: ReadableStream<Uint8Array>): ReadableStream<Uint8Array>;
+  readonly held: AsyncDisposableStack;
+}
+
+async function transfer(
+  ctx: FilesContext,
+  c: Context<HttpEnv>,
+  handle: (transfer: Transfer) => Promise<Response>,
+): Promise<Response> {
+  const path = pathOf(c);
+  await using held = new AsyncDisposableStack();
+  const watchdog = held.use(new Watchdog(ctx.patience ?? 120_000));
+  const signal = AbortSignal.any([c.req.raw.signal, watchdog.signal]);
+  const key = { principal: c.get('principal'), scope: { kind: 'handle', id: c.req.param('id') ?? '' } } as const;
+  const lease = held.use(await ctx.sandboxes.acquire(key, { signal }));
+  const body = (stream: ReadableStream<Uint8Array>) => {
+    const kept = held.move();
+    return holding(stream, { onChunk: () => watchdog.touch(), signal, release: () => kept.disposeAsync() });
+  };
+  return await handle({ ctx, c, path, lease, watchdog, signal, body, held });
+}
+
+async function get(transfer: Transfer): Promise<Response> {
+  const { lease, path, signal, held } = transfer;
+  const file = held.use(await lease.workspace.files.open(path, signal));
+  if (file.stat.type === 'directory') return await getDirectory(transfer);
+  if (file.stat.type !== 'file') {
+    throw new AppError('conflict', `${shown(path)} is neither a regular file nor a directory.`);
+  }
+  return getFile(transfer, file);
+}
+
+function getFile({ c, body }: Transfer, file: OpenFile): Response {
+  const headers = fileHeaders(file, c.req.query('inline') !== undefined);
+  const { size } = file.stat;
+  if (isUnchanged(c, file)) return new Response(null, { status: 304, headers });
+  const range = rangeOf(c, file);
+  if (range === null) return unsatisfiable(size, headers);
+  headers.set('content-length', String(range?.length ?? size));
+  if (range) headers.set('content-range', `bytes ${range.offset}-${range.offset + range.length - 1}/${size}`);
+  const status = range ? 206 : 200;
+  if (c.req.method === 'HEAD') return new Response(null, { status, headers });
+  return new Response(body(file.read(range)) as ReadableStream<Uint8Array<ArrayBuffer>>, { status, headers });
+}
+
+function unsatisfiable(size: number, fileHeaders: Headers): Response {
+  const headers = { 'content-range': `bytes */${size}`, etag: fileHeaders.get('etag') ?? '' };
+  const message = `The file has ${size} bytes; none of them is in the range asked for.`;
+  return Response.json({ error: { code: 'invalid_argument', message } }, { status: 416, headers });
+}
+
+async function getDirectory({ c, lease, path, signal, body }: Transfer): Promise<Response> {
+  const accept = c.req.header('accept') ?? '*/*';
+  const { files } = lease.workspace;
+  if (/application\/(x-)?tar\b/.test(accept)) {
+    const headers = directoryHeaders(path);
+    if (c.req.method === 'HEAD') return new Response(null, { headers });
+    const tar = await files.archive(path, signal);
+    return new Response(body(tar) as ReadableStream<Uint8Array<ArrayBuffer>>, { headers });
+  }
+  if (!/\*\/\*|application\/(\*|json)/.test(accept)) return notAcceptable(path);
+  const { depth, glob } = c.req.query();
+  const listing = await files.list(path, {
+    signal,
+    ...(depth !== undefined && { depth: Number(depth) }),
+    ...(glob !== undefined && { glob }),
+  });
+  return c.json({ path, ...listing }, 200, { 'cache-control': 'private, no-store', vary: 'accept' });
+}
+
+function notAcceptable(path: string): Response {
+  const message = `${shown(path)} is a directory: ask for application/x-tar or application/json.`;
+  return Response.json({ error: { code: 'invalid_argument', message } }, { status: 406 });
+}
+
+async function put(transfer: Transfer): Promise<Response> {
+  const { c, ctx } = transfer;
+  const limit = ctx.config.server.upload_limit;
+  const missing = needBody(c, limit);
+  if (missing) return missing;
+  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = c.req.header();
+  if (encoding !== 'identity') {
+    throw new AppError('invalid_argument', `content-encoding must be absent; got ${shown(encoding)}.`);
+  }
+  if (/^multipart\//i.test(type)) {
+    throw new AppError('invalid_argument', 'The body must be the file itself; a form came.');
+  }
+  return /^application\/(x-)?tar\b/i.test(type) ? await putTar(transfer, limit) : await putFile(transfer, limit);
+}
+
+async function putFile({ c, lease, path, signal, watchdog }: Transfer, limit: number): Promise<Response> {
+  const declared = c.req.header('content-length');
+  const sha256 = digestOf(c);
+  const mode = modeOf(c);
+  const unchanged = /^"([0-9-]+)"$/.exec(c.req.header('if-match') ?? '')?.[1];
+  const body = checked(bodyOf(c), { limit, sha256: undefined, onChunk: () => watchdog.touch() });
+  const { created, tag, ...written } = await lease.workspace.files.write(path, body, {
+    limit,
+    signal,
+    ...(declared !== undefined && { size: Number(declared) }),
+    ...(sha256 !== undefined && { sha256 }),
+    ...(mode !== undefined && { mode }),
+    ...(unchanged !== undefined && { unchanged }),
+  });
+  const headers = tag === undefined ? undefined : { etag: `"${tag}"` };
+  return c.json(written, created === false ? 200 : 201, headers);
+}
+
+async function putTar({ c, lease, path, signal, watchdog }: Transfer, limit: number): Promise<Response> {
+  const body = checked(bodyOf(c), { limit, sha256: digestOf(c), onChunk: () => watchdog.touch() });
+  return c.json({ path, ...(await lease.workspace.files.unpack(path, body, signal)) });
+}
+
+function bodyOf(c: Context<HttpEnv>): ReadableStream<Uint8Array> {
+  return c.req.raw.body ?? new Blob([]).stream();
+}
+
+/** What stands behind `/files/`, decoded; empty for the workspace itself. */
+function pathOf(c: Context<HttpEnv>): string {
+  const [, raw = ''] = /^\/sandboxes\/[^/]*\/files\/?(.*)$/s.exec(new URL(c.req.url).pathname) ?? [];
+  try {
+    return decodeURIComponent(raw);
+  } catch (cause) {
+    throw new AppError('invalid_argument', `The path must be percent-encoded UTF-8; got ${shown(raw)}.`, { cause });
+  }
+}

@@ -1,0 +1,107 @@
+import type { RawData, WebSocket } from 'ws';
+import { z } from 'zod';
+import { toAppError } from '../errors.ts';
+import type { TerminalWatch } from '../sandbox/workspace.ts';
+
+/** Unsent bytes above which output waits for the client; a viewer so far behind gets a repaint. */
+const watermark = 256 * 1024;
+
+const status = { normal: 1000, policy: 1008, failed: 1011 } as const;
+/** The longest reason a close frame takes, in bytes. */
+const longestReason = 120;
+
+const control = z.strictObject({
+  type: z.literal('resize'),
+  cols: z.int().min(1).max(1000),
+  rows: z.int().min(1).max(500),
+});
+
+/**
+ * Joins a terminal and a WebSocket. Binary frames are raw bytes both ways; text frames are JSON: `info` first, `exit` last
+ * from here, `resize` from the client.
+ */
+export function attachSocket(socket: WebSocket, watch: TerminalWatch, heartbeat: number): void {
+  socket.send(JSON.stringify({ type: 'info', ...watch.info }));
+  takeInput(socket, watch);
+  keepAlive(socket, heartbeat);
+  void showOutput(socket, watch);
+}
+
+/** One message at a time: the client's TCP window fills while the terminal takes no input. */
+function takeInput(socket: WebSocket, watch: TerminalWatch): void {
+  let last = Promise.resolve();
+  socket.on('message', (data: RawData, isBinary: boolean) => {
+    socket.pause();
+    last = last
+      .then(() => (isBinary ? watch.write(bytesOf(data)) : obey(watch, String(data))))
+      .then(
+        () => socket.resume(),
+        (error: unknown) => close(socket, status.policy, error),
+      );
+  });
+}
+
+async function obey(watch: TerminalWatch, text: string): Promise<void> {
+  const message = control.safeParse(parseJson(text));
+  if (!message.success) throw new TypeError('A text frame must be {"type":"resize","cols":1…1000,"rows":1…500}.');
+  await watch.resize(message.data.cols, message.data.rows);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function showOutput(socket: WebSocket, watch: TerminalWatch): Promise<void> {
+  try {
+    for await (const bytes of watch.output) {
+      if (socket.readyState !== socket.OPEN) return;
+      await send(socket, bytes);
+    }
+    const exitCode = await watch.exited;
+    socket.send(JSON.stringify({ type: 'exit', exitCode }));
+    socket.close(status.normal);
+  } catch (error) {
+    close(socket, status.failed, error);
+  }
+}
+
+/** Resolves at once while little is under way, else when these bytes have gone out. */
+async function send(socket: WebSocket, bytes: Uint8Array): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  socket.send(bytes, () => resolve());
+  if (socket.bufferedAmount > watermark) await promise;
+}
+
+/** Ends a connection whose other side has gone without a word. */
+function keepAlive(socket: WebSocket, heartbeat: number): void {
+  let heard = true;
+  const alive = () => (heard = true);
+  socket.on('pong', alive);
+  socket.on('message', alive);
+  const timer = setInterval(() => {
+    if (!heard) return socket.terminate();
+    heard = false;
+    socket.ping();
+  }, heartbeat).unref();
+  socket.once('close', () => clearInterval(timer));
+}
+
+function close(socket: WebSocket, code: number, error: unknown): void {
+  const message = error instanceof TypeError ? error.message : toAppError(error).message;
+  socket.close(
+    code,
+    Buffer.from(message)
+      .subarray(0, longestReason)
+      .toString('utf8')
+      .replace(/\ufffd+$/, ''),
+  );
+}
+
+function bytesOf(data: RawData): Uint8Array {
+  if (Array.isArray(data)) return Buffer.concat(data);
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+}
