@@ -14,7 +14,7 @@ export class TerminalInput {
   #sent = 0;
   /** Bytes that the terminal has taken since it started. */
   #taken = 0;
-  /** False while there is no connection. */
+  /** False until a new connection tells what the terminal has taken. */
   #open = true;
 
   constructor(send: (bytes: Uint8Array) => void) {
@@ -33,26 +33,19 @@ export class TerminalInput {
     this.#flush();
   }
 
-  /** The terminal has taken so many bytes since it started. */
+  /** The terminal has taken so many bytes since it started. On a new connection the rest is sent again. */
   taken(total: number): void {
     const fresh = Math.max(0, Math.min(total - this.#taken, this.#sent));
     this.#taken = total;
     this.#bytes = Buffer.from(this.#bytes.subarray(fresh));
-    this.#sent -= fresh;
-    this.#flush();
-  }
-
-  /** The connection broke; what was not acknowledged may be lost. */
-  interrupted(): void {
-    this.#open = false;
-  }
-
-  /** A new connection: the terminal has taken so many bytes, and the rest is sent again. */
-  resume(total: number): void {
-    this.taken(total);
-    this.#sent = 0;
+    this.#sent = this.#open ? this.#sent - fresh : 0;
     this.#open = true;
     this.#flush();
+  }
+
+  /** The connection was made anew: what was not acknowledged may be lost, which the next count tells. */
+  interrupted(): void {
+    this.#open = false;
   }
 
   #flush(): void {

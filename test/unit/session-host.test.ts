@@ -1,51 +1,13 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
-import { pino } from 'pino';
-import { AppError } from '../../src/errors.ts';
-import { openShellHost, type SessionHost } from '../../src/sandbox/session-host.ts';
+import type { AppError } from '../../src/errors.ts';
 import type { Output } from '../../src/sandbox/workspace.ts';
 import { channelBody, ScriptedHost } from '../support/scripted-host.ts';
-
-const config = {
-  shell: {
-    default_shell: '/bin/bash',
-    timeout: 120,
-    max_timeout: 3600,
-    output_head: 16384,
-    output_tail: 32768,
-    window: 1048576,
-    history: 4,
-    queue: 2,
-  },
-  terminal: { max: 2, scrollback: 100, buffer: 65536, cols: 80, rows: 24, watchers: 2 },
-};
-
-function notes() {
-  const records = new Map<string, string>();
-  return {
-    records,
-    save: (id: string, record: string) => void records.set(id, record),
-    drop: (id: string) => void records.delete(id),
-    load: () => [...records].map(([commandId, record]) => ({ commandId, record })),
-  };
-}
-
-function open(container: ScriptedHost, store = notes()): Promise<SessionHost> {
-  return openShellHost(container, { token: Buffer.alloc(32, 7), log: pino({ level: 'silent' }), config, store });
-}
+import { notes, open, rejects } from '../support/scripted-session.ts';
 
 function shown(output: Output): string {
   return Buffer.concat([output.head, output.tail]).toString();
-}
-
-async function rejects(promise: Promise<unknown>, code: AppError['code'], message: RegExp): Promise<void> {
-  await assert.rejects(promise, (error: unknown) => {
-    assert.ok(error instanceof AppError, String(error));
-    assert.equal(error.code, code);
-    assert.match(error.message, message);
-    return true;
-  });
 }
 
 test('HELLO carries the version and the token', async () => {
