@@ -43,7 +43,9 @@ export class EngineContainer implements Container {
 
   pause(): Promise<void> {
     return this.#unless(/already paused/, () =>
-      this.#call('pause a sandbox', (abortSignal) => this.#api.pause({ abortSignal })),
+      this.#processes.still(this.id, () =>
+        this.#call('pause a sandbox', (abortSignal) => this.#api.pause({ abortSignal })),
+      ),
     );
   }
 

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { AppError } from '../errors.ts';
 import type { ExecOptions, Process } from '../sandbox/runtime.ts';
@@ -12,12 +13,16 @@ import { Outlet } from './outlet.ts';
 /** Milliseconds that streams get to end by themselves after their container died. */
 const grace = 1000;
 
-/** SIGKILL's exit code: what an exec answers when its container is killed, too. */
-const killed = 137;
+/** Milliseconds within which the engine tells of a container's death after that of its processes. */
+const deathNotice = 500;
+
+/** What an exec also answers when its container is killed: while it starts, as the engine likes, and by SIGKILL. */
+const ambiguous: ReadonlySet<number> = new Set([126, 127, 137]);
 
 /**
  * One exec, attached by a hijacked connection. The engine can neither kill an exec nor attach to it again: disposing
- * closes the connection, which the process sees as the end of its stdin and, on writing, as a broken pipe.
+ * closes the connection. The process sees the end of its stdin; one that never reads it goes on to its own end, its
+ * output drained by the engine.
  */
 export class EngineProcess implements Process {
   readonly stdin: WritableStream<Uint8Array>;
@@ -50,7 +55,19 @@ export class EngineProcess implements Process {
   }
 
   wait(): Promise<number> {
-    return (this.#exit ??= Promise.race([this.#exitCode(), this.#lost.promise]));
+    this.#exit ??= Promise.race([this.#exitCode(), this.#lost.promise]);
+    // Whoever asks early and listens late must not end the server.
+    this.#exit.catch(() => {});
+    return this.#exit;
+  }
+
+  /** Resolves when the process runs or has ended. The engine has no event for it, so it is asked again and again. */
+  async started(): Promise<void> {
+    for (let pause = 5; !this.#stop.signal.aborted; pause *= 2) {
+      const { Pid, ExitCode } = await this.#inspect();
+      if (Pid > 0 || ExitCode !== null) return;
+      await sleep(pause, undefined, { signal: this.#stop.signal }).catch(() => {});
+    }
   }
 
   async resize(rows: number, cols: number): Promise<void> {
@@ -112,9 +129,13 @@ export class EngineProcess implements Process {
     }
   }
 
-  /** A container's death kills its execs just before the engine tells of it. */
+  /** A container's death kills its execs just before the engine knows of it: such an end waits for what comes next. */
   async #ownExit(code: number): Promise<number> {
-    if (code !== killed) return code;
+    if (!ambiguous.has(code)) return code;
+    await Promise.race([
+      sleep(deathNotice, undefined, { signal: this.#stop.signal }).catch(() => {}),
+      this.#lost.promise,
+    ]);
     const container = this.#engine.docker.getContainer(this.#container);
     const { State } = await this.#call('look at a sandbox', (abortSignal) => container.inspect({ abortSignal }));
     if (!State.Running) throw lostError();

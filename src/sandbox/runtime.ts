@@ -97,7 +97,10 @@ export interface ExecOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A process in a container. Every stream must be read or cancelled; disposing ends the connection and leaves nothing pending. */
+/**
+ * A process in a container. Every stream must be read or cancelled; disposing ends the connection and leaves nothing
+ * pending. The process then sees the end of its stdin; one that does not read it goes on.
+ */
 export interface Process extends AsyncDisposable {
   readonly stdin: WritableStream<Uint8Array>;
   readonly stdout: ReadableStream<Uint8Array>;

@@ -15,6 +15,8 @@ export class FakeProcess implements Process {
   readonly stdout: ReadableStream<Uint8Array>;
   readonly stderr: ReadableStream<Uint8Array>;
   readonly ended: Promise<void>;
+  /** Settles when the child itself is gone. */
+  readonly gone: Promise<unknown>;
   readonly #child: Child;
   readonly #outlets = [new Outlet(), new Outlet()] as const;
   readonly #lost = Promise.withResolvers<never>();
@@ -25,6 +27,7 @@ export class FakeProcess implements Process {
     this.#child.stdin.on('error', () => {});
     this.#lost.promise.catch(() => {});
     this.#exit = exitCode(this.#child);
+    this.gone = this.#exit;
     this.stdin = inlet(this.#child.stdin);
     this.stdout = this.#outlets[0].stream;
     this.stderr = this.#outlets[1].stream;
@@ -33,7 +36,9 @@ export class FakeProcess implements Process {
   }
 
   wait(): Promise<number> {
-    return Promise.race([this.ended.then(() => this.#exit), this.#lost.promise]);
+    const exit = Promise.race([this.ended.then(() => this.#exit), this.#lost.promise]);
+    exit.catch(() => {});
+    return exit;
   }
 
   async resize(): Promise<void> {}

@@ -201,7 +201,7 @@ class FakeContainer implements Container {
       env: { ...base, ...this.#env, ...options.env },
     });
     this.#processes.add(started);
-    void started.ended.then(() => started.wait().catch(() => {})).then(() => this.#processes.delete(started));
+    void started.gone.then(() => this.#processes.delete(started));
     const { signal } = options;
     const abort = () => started.fail(cancelled(signal!));
     if (signal?.aborted) abort();
