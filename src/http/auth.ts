@@ -4,6 +4,9 @@ import { AppError } from '../errors.ts';
 import type { HttpEnv } from './env.ts';
 import { bearerToken, identifier } from './identity.ts';
 
+/** What is shorter is no secret of anybody's, and may well be a part of a word. */
+const shortestSecret = 16;
+
 /**
  * Proves who is calling. Sets `principal`, or refuses with `unauthorized`. On `/mcp` a shared connection that names no
  * user passes as a principal with a `refusal`: it may connect and list the tools.
@@ -13,7 +16,7 @@ export function authenticate(config: Config) {
   return createMiddleware<HttpEnv>(async (c, next) => {
     const header = (name: string) => c.req.header(name);
     const tokens = [bearerToken(header('authorization')), header(config.open_webui.jwt_header)];
-    const secrets = tokens.flatMap((token) => (token ? [token] : []));
+    const secrets = tokens.filter((token) => token !== undefined).filter((token) => token.length >= shortestSecret);
     c.set('secrets', secrets);
     const principal = await identify(header);
     if (principal.refusal !== undefined && c.req.path !== '/mcp') throw new AppError('unauthorized', principal.refusal);

@@ -14,14 +14,20 @@ export function isOpenWebUi(header: (name: string) => string | null | undefined,
 
 /**
  * A result as Open WebUI can show it: without the structured form, which it would print after the text, and short
- * enough for its client.
+ * enough for its client. Its versions of the 2025 era show a picture to the reader and an embedded one to the model;
+ * later ones (`modern`) give both the picture.
  */
-export function forOpenWebUi(result: CallToolResult): CallToolResult {
-  const { structuredContent: _, ...shown } = result;
+export function forOpenWebUi(result: CallToolResult, modern: boolean): CallToolResult {
+  const { structuredContent: _, ...rest } = result;
+  const shown = modern ? { ...rest, content: rest.content.filter((item) => !isEmbeddedPicture(item)) } : rest;
   const [first, ...others] = shown.content;
   if (first?.type !== 'text' || sizeOf(shown.content) <= longest) return shown;
   const note = others.length > 0 ? dropped(others) : '';
-  return { ...shown, content: [{ type: 'text', text: shortened(note + first.text, longest / 2) }] };
+  return { ...shown, content: [{ type: 'text', text: shortened(note + first.text) }] };
+}
+
+function isEmbeddedPicture(item: ContentBlock): boolean {
+  return item.type === 'resource' && 'blob' in item.resource && item.resource.mimeType?.startsWith('image/') === true;
 }
 
 function dropped(content: readonly ContentBlock[]): string {
@@ -33,9 +39,14 @@ function sizeOf(content: readonly ContentBlock[]): number {
   return Buffer.byteLength(JSON.stringify(content));
 }
 
-/** In characters, of which one may take six bytes as JSON: escapes are rare, so the half of what fits is enough. */
-function shortened(text: string, limit: number): string {
-  if (Buffer.byteLength(JSON.stringify(text)) <= longest) return text;
-  const half = Math.floor(limit / (Buffer.byteLength(JSON.stringify(text)) > 3 * text.length ? 6 : 2.5));
-  return `${text.slice(0, half)}\n[… ${(text.length - 2 * half).toLocaleString('en-US')} characters omitted …]\n${text.slice(-half)}`;
+function shortened(text: string): string {
+  let cut = text;
+  for (let kept = text.length; sizeOf([{ type: 'text', text: cut }]) > longest; kept *= 0.8)
+    cut = ends(text, kept * 0.4);
+  return cut;
+}
+
+function ends(text: string, half: number): string {
+  const omitted = (text.length - 2 * Math.floor(half)).toLocaleString('en-US');
+  return `${text.slice(0, half)}\n[… ${omitted} characters omitted …]\n${text.slice(-Math.floor(half))}`;
 }

@@ -37,6 +37,7 @@ export async function runTool(tool: Tool, request: CallRequest, ctx: McpContext)
 async function attempt(tool: Tool, request: CallRequest, ctx: McpContext) {
   try {
     if (ctx.draining()) throw new AppError('draining', 'The server is shutting down; call again in a moment.');
+    if (request.principal.refusal !== undefined) throw new AppError('unauthorized', request.principal.refusal);
     await using held = new AsyncDisposableStack();
     const args = tool.parse(request.args);
     const leases: Lease[] = [];
@@ -77,7 +78,8 @@ function toolCall(
     ...base,
     report,
     get key() {
-      return { principal, scope: resolveScope(handle, request.hints, config.session) };
+      const hints = { ...request.hints, endUser: principal.endUser };
+      return { principal, scope: resolveScope(handle, hints, config.session) };
     },
     async workspace() {
       const lease = await sandboxes.acquire(this.key, { signal, onProgress: (message) => report(progress, message) });

@@ -60,7 +60,9 @@ async function callTool(
   try {
     const side = transportSide(call, tracker);
     const result = await runTool(tool, { ...caller, args: params.arguments, ...side }, ctx);
-    return isOpenWebUi(side.hints.header, caller.principal) ? forOpenWebUi(result) : result;
+    return isOpenWebUi(side.hints.header, caller.principal)
+      ? forOpenWebUi(result, call.sessionId === undefined)
+      : result;
   } finally {
     end();
   }

@@ -7,6 +7,8 @@ export interface Recorded {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
+  /** The request's body. */
+  readonly sent: string;
   /** The JSON-RPC method, or empty. */
   readonly rpc: string;
   /** Of a tools/call. */
@@ -21,6 +23,7 @@ export interface Recorded {
   keepalives: number;
   /** The client hung up before the answer had ended. */
   dropped?: boolean;
+  /** The answer's body, its first megabytes. */
   body: string;
 }
 
@@ -84,6 +87,7 @@ function recorded(request: IncomingMessage, body: Buffer): Recorded {
     method: request.method ?? '',
     path: request.url ?? '',
     headers: request.headers,
+    sent: body.toString('utf8'),
     rpc: message.method ?? '',
     tool: message.params?.name ?? '',
     started: performance.now(),
