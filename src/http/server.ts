@@ -1,16 +1,17 @@
 import type { AddressInfo } from 'node:net';
 import type { IncomingMessage, Server } from 'node:http';
 import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server';
-import type { WebSocketServer } from 'ws';
 import type { App } from '../app.ts';
 import { AppError } from '../errors.ts';
+import { Activity } from '../mcp/activity.ts';
+import { shut } from './shut.ts';
 import { socketServer } from './terminal.ts';
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
   /** `http://127.0.0.1:3000`, without a path. */
   readonly url: string;
-  /** Stops taking connections, gives calls in flight `drain` milliseconds, then closes everything. Idempotent. */
+  /** Gives what is in flight `drain` milliseconds, then closes everything. Idempotent. */
   close(drain?: number): Promise<void>;
 }
 
@@ -40,10 +41,12 @@ export async function listen(app: App, host: string, port: number, options: List
   server.requestTimeout = 0;
   server.keepAliveTimeout = 65_000;
   server.maxHeadersCount = 200;
+  const active = new Activity();
+  server.on('request', (_request, response) => response.once('close', active.begin()));
   await bind(server, host, port);
   const address = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
-  const close = (drain = 0) => (closing ??= shut(server, sockets, app, drain));
+  const close = (drain = 0) => (closing ??= shut({ server, sockets, app, active }, drain));
   return {
     port: address.port,
     url: `http://${urlHost(host)}:${address.port}`,
@@ -71,25 +74,8 @@ function bindError(error: NodeJS.ErrnoException, host: string, port: number): Ap
   });
 }
 
-async function shut(server: Server, sockets: WebSocketServer, app: App, drain: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  await app.drain(drain);
-  await app[Symbol.asyncDispose]();
-  for (const socket of sockets.clients) socket.close(1001, 'the server is shutting down');
-  server.closeIdleConnections();
-  const timer = setTimeout(() => endAll(server, sockets), 250);
-  await closed;
-  clearTimeout(timer);
-}
-
 function urlHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   if (host === '::') return '[::1]';
   return host.includes(':') ? `[${host}]` : host;
-}
-
-function endAll(server: Server, sockets: WebSocketServer): void {
-  for (const socket of sockets.clients) socket.terminate();
-  server.closeAllConnections();
 }

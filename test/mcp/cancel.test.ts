@@ -104,13 +104,35 @@ test('draining refuses new calls and tells those that outlast it', async () => {
   server.draining = true;
   const refused = await session.call('get_working_directory');
   assert.equal(refused.result?.structuredContent?.['code'], 'draining');
+  const closed = server.close(300);
   const ready = await fetch(`${server.url}/ready`);
   assert.equal(ready.status, 503);
   assert.deepEqual(await ready.json(), { ready: false, reason: 'draining' });
-  await server.close(50);
+  await closed;
   const told = await pending;
   assert.equal(told.result?.isError, true);
   assert.equal(told.result?.structuredContent?.['code'], 'draining');
+});
+
+test('draining waits for a transfer and ends a stream that would never end', async () => {
+  await using server = await startServer();
+  const session = await openSession(server, chat);
+  const stream = await fetch(server.mcp, { headers: { ...session.headers, accept: 'text/event-stream' } });
+  const created = await session.call('create_sandbox');
+  const sandbox = String(created.result?.structuredContent?.['sandbox']);
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const writer = writable.getWriter();
+  const init = { method: 'PUT', body: readable, duplex: 'half' };
+  const upload = fetch(`${server.url}/sandboxes/${sandbox}/files/a.txt`, init);
+  await writer.write(Buffer.from('first '));
+  await started(server);
+  server.draining = true;
+  const closed = server.close(5000);
+  assert.equal(await stream.text(), '');
+  await writer.write(Buffer.from('second'));
+  await writer.close();
+  assert.equal((await upload).status, 201);
+  await closed;
 });
 
 test('draining lets a call that ends in time end well', async () => {
