@@ -1,0 +1,465 @@
+#include "shell.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "door.h"
+#include "owner.h"
+#include "pour.h"
+#include "process.h"
+#include "report.h"
+#include "snapshot.h"
+
+enum {
+  LINES_MAX = 4096,       /* what is written to bash at once */
+  OUT_PIPE = 256 << 10,
+  REPORT_PIPE = 4096,
+  SHORT_LIFE_MS = 1000,
+  RETRY_MS = 200,
+};
+static const char OWN_BASH[] = "/opt/berth/bash";
+
+/* A pipe between bash and the host; the host keeps both ends, so that it never hangs up. */
+struct line {
+  struct watch watch; /* the end that the host reads */
+  int far;            /* the end that the door holds too */
+};
+
+/* The pipes of one command. They are made, and laid into the door, before the command comes. */
+struct pipes {
+  int text[2], out[2], err[2];
+  bool made;
+};
+
+/* A command on its way. */
+struct command {
+  struct channel *channel; /* NULL: none */
+  char *text;              /* until it is poured */
+  size_t count;
+  uint8_t status;          /* what `$?` shall be */
+  uint64_t number;         /* of its report */
+  bool fed;                /* the lines were given to bash */
+  bool interrupted;
+  bool retried;
+};
+
+/* What became of it, from the report or the shell's death until it can be handed over. */
+struct result {
+  bool due;
+  enum how how;
+  int code;
+};
+
+static const char *home;
+static char *const *shell_arguments;
+static const char *program;
+
+static pid_t pid;
+static uint32_t generation, latest;
+static bool is_new;
+static bool starting;   /* the first lines are still to be given to it */
+static bool laid;       /* the door holds all that bash may have to open */
+static bool distrusted; /* functions and aliases kept the last shell from running a command */
+static bool wanted;     /* whoever killed the shell wants another */
+static uint64_t started_at;
+static int input = -1;
+static struct line reports = {.watch = {.fd = -1}, .far = -1}, snapshots = {.watch = {.fd = -1}, .far = -1};
+static struct report_reader reader;
+static struct pipes pipes;
+static struct command command;
+static struct result result;
+static struct pour text_pour = {.watch = {.fd = -1}};
+static struct pour restore_pours[SECTIONS];
+static bool restored[SECTIONS]; /* the section has a text to be read */
+static char directory[DIRECTORY_MAX];
+static int null_fd;
+static struct timer retry;
+
+static uint64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+pid_t shell_pid(void) { return pid; }
+uint32_t shell_generation(void) { return generation; }
+uint32_t shell_running(void) { return command.channel ? command.channel->id : 0; }
+uint32_t shell_latest(void) { return latest; }
+const char *shell_directory(void) { return directory; }
+const char *shell_program(void) { return program; }
+bool shell_is_free(void) { return !command.channel; }
+
+bool shell_is_new(void) {
+  bool news = is_new;
+  is_new = false;
+  return news;
+}
+
+/* ---- pipes ---- */
+
+static void close_end(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+static void close_pipes(void) {
+  int *ends[] = {&pipes.text[0], &pipes.text[1], &pipes.out[0], &pipes.out[1], &pipes.err[0], &pipes.err[1]};
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) close_end(ends[i]);
+  pipes.made = false;
+}
+
+static bool make_pipes(void) {
+  pipes = (struct pipes){{-1, -1}, {-1, -1}, {-1, -1}, true};
+  if (pipe2(pipes.text, O_CLOEXEC) == 0 && pipe2(pipes.out, O_CLOEXEC) == 0 && pipe2(pipes.err, O_CLOEXEC) == 0) {
+    fcntl(pipes.text[1], F_SETFL, O_NONBLOCK);
+    fcntl(pipes.out[0], F_SETFL, O_NONBLOCK);
+    fcntl(pipes.err[0], F_SETFL, O_NONBLOCK);
+    fcntl(pipes.out[1], F_SETPIPE_SZ, OUT_PIPE);
+    return true;
+  }
+  int error = errno;
+  close_pipes();
+  return errno = error, false;
+}
+
+static void close_line(struct line *line) {
+  watch_close(&line->watch);
+  close_end(&line->far);
+}
+
+static bool make_line(struct line *line, int size) {
+  int ends[2];
+  close_line(line);
+  if (pipe2(ends, O_CLOEXEC) < 0) return false;
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  if (size) fcntl(ends[0], F_SETPIPE_SZ, size);
+  line->watch.fd = ends[0];
+  line->far = ends[1];
+  watch_set(&line->watch, EPOLLIN);
+  return true;
+}
+
+/* Puts everything that bash may have to open into the door, and what is over out of it. */
+static void lay_all(void) {
+  struct lay list[] = {
+      {SLOT_REPORT, reports.far >= 0 ? reports.far : null_fd},
+      {SLOT_SNAPSHOT, snapshots.far >= 0 ? snapshots.far : null_fd},
+      {SLOT_TEXT, pipes.made ? pipes.text[0] : null_fd},
+      {SLOT_OUT, pipes.made ? pipes.out[1] : null_fd},
+      {SLOT_ERR, pipes.made ? pipes.err[1] : null_fd},
+  };
+  laid = false;
+  door_lay(list, sizeof list / sizeof *list);
+}
+
+/* ---- what bash reads ---- */
+
+/* All or nothing. A shell that does not read gets no more than it can be expected to read. */
+static void feed(const char *lines, int count) {
+  int waiting = 0;
+  if (input < 0 || count < 0 || count >= LINES_MAX || ioctl(input, FIONREAD, &waiting) < 0 || waiting > LINES_MAX) return;
+  if (write(input, lines, (size_t)count) < 0) return; /* it is dying */
+}
+
+static int report_line(char *at, size_t room, uint64_t number) {
+  unsigned long long n = number;
+  return snprintf(at, room, REPORT_LINE " 2>/proc/%d/fd/%d || [[ 1 ]]\n", n, n, (int)door_pid(), SLOT_REPORT);
+}
+
+static void feed_report(uint64_t number) {
+  char lines[LINES_MAX];
+  feed(lines, report_line(lines, sizeof lines, number));
+}
+
+/* Sets `$?` and is nothing that errexit or an ERR trap would act on. */
+static int status_prefix(char *at, size_t room, uint8_t status) {
+  if (status == 0) return snprintf(at, room, " [[ 1 ]];");
+  if (status == 1) return snprintf(at, room, " [[ '' ]] && [[ 1 ]];");
+  return snprintf(at, room, " (exit %d) && [[ 1 ]];", status);
+}
+
+/* `!` keeps errexit and an ERR trap from acting on the `.` itself; PIPESTATUS keeps its status. */
+static int source_line(char *at, size_t room) {
+  static const char format[] = " ! \\. /proc/%d/fd/%d </dev/null >/proc/%d/fd/%d 2>/proc/%d/fd/%d\n";
+  int door = (int)door_pid();
+  return snprintf(at, room, format, door, SLOT_TEXT, door, SLOT_OUT, door, SLOT_ERR);
+}
+
+static void feed_command(void) {
+  char lines[LINES_MAX];
+  int count = status_prefix(lines, sizeof lines, command.status);
+  count += source_line(lines + count, sizeof lines - (size_t)count);
+  count += report_line(lines + count, sizeof lines - (size_t)count, command.number);
+  count += snprintf(lines + count, sizeof lines - (size_t)count, " %s >/proc/%d/fd/%d 2>/dev/null || [[ 1 ]]\n",
+                    snapshot_line, (int)door_pid(), SLOT_SNAPSHOT);
+  char path[SCRUB_MAX / 2];
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)door_pid(), SLOT_TEXT);
+  stream_scrub(&command.channel->streams[1], path);
+  if (command.text) pour_begin(&text_pour, pipes.text[1], command.text, command.count), pipes.text[1] = -1;
+  command.text = NULL;
+  command.fed = true;
+  feed(lines, count);
+}
+
+static void feed_start(void) {
+  static const char first[] = " set +H +o history; PS1= PS2= PROMPT_COMMAND=\n";
+  feed(first, sizeof first - 1);
+  for (int i = 0; i < SECTIONS; i++) {
+    char line[LINES_MAX];
+    if (restored[i]) feed(line, snprintf(line, sizeof line, " ! \\. /proc/%d/fd/%d </dev/null\n", (int)door_pid(), SLOT_RESTORE + i));
+  }
+}
+
+/* ---- starting ---- */
+
+static bool is_restored(enum section section) {
+  return !distrusted || (section != SECTION_FUNCTIONS && section != SECTION_ALIASES);
+}
+
+static void restore_section(enum section section) {
+  int ends[2];
+  size_t count;
+  pour_stop(&restore_pours[section]);
+  restored[section] = false;
+  char *text = is_restored(section) ? snapshot_section(section, &count) : NULL;
+  if (!text || pipe2(ends, O_CLOEXEC) < 0) return free(text);
+  fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  struct lay lay = {SLOT_RESTORE + section, ends[0]};
+  door_lay(&lay, 1);
+  close(ends[0]);
+  pour_begin(&restore_pours[section], ends[1], text, count);
+  restored[section] = true;
+}
+
+static pid_t spawn(int stdin_fd) {
+  const char *const directories[] = {directory, home, "/"}, *const programs[] = {program, OWN_BASH};
+  pid_t started = -1;
+  for (int p = 0; p < 2 && started < 0; p++)
+    for (int d = 0; d < 3 && started < 0; d++) {
+      setenv("PWD", directories[d], 1);
+      struct child child = {programs[p], shell_arguments, NULL, directories[d], {stdin_fd, null_fd, null_fd}, false, true};
+      started = child_start(&child);
+      if (started < 0) continue;
+      program = programs[p];
+      if (directories[d] != directory) snprintf(directory, sizeof directory, "%s", directories[d]);
+    }
+  int error = errno;
+  unsetenv("PWD");
+  return errno = error, started;
+}
+
+static bool start(void) {
+  int ends[2];
+  if (!make_line(&reports, REPORT_PIPE) || !make_line(&snapshots, 0) || pipe2(ends, O_CLOEXEC) < 0) return false;
+  pid_t started = spawn(ends[0]);
+  int error = errno;
+  close(ends[0]);
+  if (started < 0) return close(ends[1]), errno = error, false;
+  fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  input = ends[1];
+  pid = started;
+  generation++;
+  is_new = starting = true;
+  wanted = false;
+  started_at = now_ms();
+  reader.count = 0;
+  snapshot_restart();
+  for (int i = 0; i < SECTIONS; i++) restore_section(i);
+  distrusted = false;
+  return true;
+}
+
+/* ---- the end of a command ---- */
+
+/* bash reads the whole text before it runs any of it: as long as all is still there, nothing was run. */
+static bool is_unread(void) {
+  int waiting = 0;
+  return text_pour.done > 0 && ioctl(pipes.text[0], FIONREAD, &waiting) == 0 && (size_t)waiting == text_pour.done;
+}
+
+static void finish(enum how how, int code) {
+  struct channel *channel = command.channel;
+  result = (struct result){true, how, code};
+  for (int i = 0; i < 2; i++) stream_mark(&channel->streams[i]);
+  channel->jobs = owner_survey(channel->id);
+  pour_stop(&text_pour);
+  text_pour.done = 0;
+  free(command.text);
+  command.text = NULL;
+  close_pipes();
+  make_pipes();
+  lay_all();
+}
+
+static void set_directory(const char *said) {
+  char link[64];
+  struct stat here, there;
+  snprintf(link, sizeof link, "/proc/%d/cwd", (int)pid);
+  bool known = stat(link, &here) == 0;
+  bool same = known && *said && stat(said, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+  if (same || (known && *said && here.st_nlink == 0)) snprintf(directory, sizeof directory, "%s", said);
+  else process_directory(pid, directory, sizeof directory);
+}
+
+/* The shell came past the command without having read it. */
+static void pass_unread(void) {
+  if (command.interrupted) return finish(NOT_RUN, 128 + SIGINT);
+  if (command.retried) return finish(NOT_RUN, 1);
+  command.retried = true;
+  command.fed = false;
+  distrusted = wanted = true;
+  kill(pid, SIGKILL);
+}
+
+static void take_report(const struct report *report) {
+  set_directory(report->directory);
+  if (is_unread()) return pass_unread();
+  finish(REPORTED, report->number == command.number ? report->status : -1);
+}
+
+static void on_reports(struct watch *watch, uint32_t events) {
+  (void)events;
+  for (;;) {
+    struct report report;
+    size_t room;
+    char *place = report_place(&reader, &room);
+    ssize_t count = read(watch->fd, place, room);
+    if (count <= 0) return;
+    bool expected = command.channel && command.fed && !result.due;
+    if (report_take(&reader, (size_t)count, expected ? command.number : 0, &report) && expected) return take_report(&report);
+  }
+}
+
+static void on_snapshots(struct watch *watch, uint32_t events) {
+  (void)events;
+  static char bytes[65536];
+  ssize_t count = read(watch->fd, bytes, sizeof bytes);
+  if (count > 0) snapshot_take(bytes, (size_t)count);
+}
+
+static void die_running(int code) {
+  if (!is_unread()) return finish(SHELL_DIED, code);
+  if (command.retried || command.interrupted) return finish(NOT_RUN, code);
+  command.retried = true;
+  command.fed = false;
+}
+
+/* A shell that keeps dying is not started again before somebody needs it. */
+static void restart(void) {
+  bool short_lived = now_ms() - started_at < SHORT_LIFE_MS;
+  if (short_lived && !wanted && !command.channel) return;
+  if (start()) return lay_all();
+  if (errno == EAGAIN || errno == ENOMEM || errno == EMFILE || errno == ENFILE) return timer_set(&retry, RETRY_MS);
+  if (command.channel && !result.due) finish(NOT_RUN, 127);
+}
+
+bool shell_reaped(pid_t process, int status) {
+  if (process != pid || pid <= 0) return false;
+  on_reports(&reports.watch, 0);
+  on_snapshots(&snapshots.watch, 0);
+  pid = 0;
+  close_end(&input);
+  if (command.channel && command.fed && !result.due) die_running(exit_code(status));
+  restart();
+  return true;
+}
+
+static void on_retry(struct timer *timer) {
+  (void)timer;
+  wanted = true;
+  if (pid <= 0) restart();
+}
+
+/* ---- the door ---- */
+
+static void on_laid(void) {
+  laid = true;
+  if (pid > 0 && starting) feed_start(), starting = false;
+  if (pid <= 0 || !command.channel || result.due) return;
+  if (command.fed) feed_report(command.number + 1); /* the first report may have found no door */
+  else feed_command();
+}
+
+static void deliver(void) {
+  struct channel *channel = command.channel;
+  channel_end(channel, result.how, result.code, directory);
+  command = (struct command){0};
+  result = (struct result){0};
+}
+
+void shell_settle(void) {
+  if (!result.due || !laid) return;
+  struct stream *streams = command.channel->streams;
+  for (int i = 0; i < 2; i++) stream_read(&streams[i]);
+  if (streams[0].end_known && streams[1].end_known) deliver();
+}
+
+/* ---- what is asked of it ---- */
+
+static uint64_t random_number(void) {
+  uint64_t number = 0;
+  if (getrandom(&number, sizeof number, 0) != sizeof number) number = now_ms() << 20;
+  return (number >> 2 | 1ULL << 60) & ~1ULL;
+}
+
+bool shell_run(struct channel *channel, uint8_t status, char *text, size_t count) {
+  bool lay = !pipes.made || pid <= 0;
+  if (!pipes.made && !make_pipes()) return false;
+  if (pid <= 0 && !start()) return false;
+  command = (struct command){.channel = channel, .text = text, .count = count, .status = status, .number = random_number()};
+  latest = channel->id;
+  stream_open(&channel->streams[0], pipes.out[0], 0);
+  stream_open(&channel->streams[1], pipes.err[0], 0);
+  pipes.out[0] = pipes.err[0] = -1;
+  if (lay) lay_all();
+  else if (laid) feed_command();
+  return true;
+}
+
+/* An interrupt may take the report's line with it, so bash gets it once more; one report counts. */
+void shell_signal(int signal) {
+  if (pid <= 0 || !command.channel || result.due) return;
+  if (!command.fed) return finish(NOT_RUN, 128 + signal);
+  kill(pid, signal);
+  if (signal != SIGINT) return;
+  command.interrupted = true;
+  feed_report(command.number);
+}
+
+void shell_reset(bool keep) {
+  if (!keep) {
+    snapshot_clear();
+    snprintf(directory, sizeof directory, "%s", home);
+  }
+  wanted = true;
+  if (pid > 0) kill(pid, SIGKILL);
+  owner_kill_commands();
+  if (command.channel && !command.fed && !result.due) finish(NOT_RUN, 128 + SIGKILL);
+  if (pid <= 0) restart();
+}
+
+void shell_open(const char *start_directory, char *const *arguments) {
+  home = start_directory;
+  shell_arguments = arguments + 1;
+  program = arguments[0];
+  retry.fire = on_retry;
+  null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  reports.watch.ready = on_reports;
+  snapshots.watch.ready = on_snapshots;
+  snprintf(directory, sizeof directory, "%s", home);
+  for (int i = 0; i < SECTIONS; i++) restore_pours[i].watch.fd = -1;
+  make_pipes();
+  wanted = true;
+  if (door_open(on_laid, lay_all)) restart();
+}
