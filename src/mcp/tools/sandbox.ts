@@ -114,7 +114,7 @@ function statusText(status: SandboxStatus): string {
   return [
     `Sandbox ${status.sandbox}, template ${status.template}, image ${status.image}, runtime ${status.runtime}`,
     `memory: ${byteSize(usage.memory)} of ${byteSize(limits.memory)}`,
-    `cpu: ${limits.cpus} CPUs, ${usage.cpuSeconds} s used`,
+    `cpu: ${limits.cpus} CPUs, ${usage.cpuSeconds.toFixed(2)} s used`,
     `processes: ${usage.pids} of ${limits.pids}; terminals: ${usage.terminals}`,
     `disk: /tmp ${byteSize(limits.tmp)}; /workspace ${limits.disk === null ? 'no limit but the host’s' : byteSize(limits.disk)} (quota: ${status.diskQuota})`,
     `network: ${status.network}`,
