@@ -2,8 +2,7 @@ import type { AppError } from '../errors.ts';
 import type { DoneHow, HostFrame, Stream } from './frame.ts';
 import { Inflow } from './inflow.ts';
 import { KeptOutput, type OutputLimits } from './output.ts';
-import { ScriptName } from './script-name.ts';
-import type { Cause, CommandStatus } from './workspace.ts';
+import type { Cause, CommandStatus, Output } from './workspace.ts';
 
 export type EndedBy = 'timeout' | 'cancelled' | 'sandbox_lost';
 /** How a command's time in the shell ended. `refused`: it never began; `released`: it goes on without this server. */
@@ -25,86 +24,54 @@ export interface CommandOptions {
 class CommandStream {
   readonly flow: Inflow;
   readonly kept: KeptOutput;
-  readonly #name: ScriptName | undefined;
-  #onOutput: ((bytes: Uint8Array) => void) | undefined;
-  /** The offset from the host at which the command ended. */
+  readonly #onOutput: ((bytes: Uint8Array) => void) | undefined;
+  /** The offset at which the command ended; what follows is its background processes'. */
   #end: number | undefined;
-  /** What was kept when that offset was reached. */
-  #ownTotal: number | undefined;
-  eof = false;
+  #eof = false;
 
-  constructor(flow: Inflow, kept: KeptOutput, name: ScriptName | undefined, onOutput?: (bytes: Uint8Array) => void) {
+  constructor(flow: Inflow, kept: KeptOutput, onOutput: ((bytes: Uint8Array) => void) | undefined) {
     this.flow = flow;
     this.kept = kept;
-    this.#name = name;
     this.#onOutput = onOutput;
+  }
+
+  /** True when no more bytes will come. */
+  get eof(): boolean {
+    return this.#eof;
   }
 
   /** True when every byte of the command's own part is here. */
   get complete(): boolean {
-    return this.#ownTotal !== undefined;
+    return this.#end !== undefined && (this.#eof || this.flow.received >= this.#end);
   }
 
-  get shown(): ReturnType<KeptOutput['shown']> {
-    return this.kept.shown(this.#ownTotal);
+  /** What to show of the command's own part. */
+  get shown(): Output {
+    return this.kept.shown(this.#end);
   }
 
   data(offset: number, bytes: Uint8Array): void {
     const lost = this.flow.accept(offset, bytes.length);
-    if (lost > 0) this.#skip(offset, lost);
-    const own = this.#end === undefined ? bytes.length : Math.max(0, this.#end - offset);
-    this.#keep(bytes.subarray(0, own));
-    this.#checkComplete();
-    if (own < bytes.length) this.#keep(bytes.subarray(own));
+    if (lost > 0) this.kept.drop(lost);
+    this.kept.append(bytes);
+    const own = this.#end === undefined ? bytes : bytes.subarray(0, Math.max(0, this.#end - offset));
+    if (own.length > 0) this.#onOutput?.(own);
     this.flow.consumed(this.flow.received);
   }
 
-  /** The command's part ends at this offset. */
   endsAt(offset: number): void {
     this.#end = offset;
-    this.#checkComplete();
   }
 
-  /** No more bytes will come. */
   close(): void {
-    this.eof = true;
-    this.#flush();
-    if (this.#end !== undefined) this.#ownTotal ??= this.kept.total;
+    this.#eof = true;
     this.kept.shrink();
   }
 
-  /** The stream goes on at `from`; what lies before it was lost. */
+  /** The stream goes on at `from`, and what lies before it was lost; returns the limit to follow it with. */
   resume(from: number): number {
-    const lost = from - this.flow.received;
-    if (lost > 0) this.#skip(from, lost);
+    if (from > this.flow.received) this.kept.drop(from - this.flow.received);
     return this.flow.resume(from);
-  }
-
-  #skip(to: number, lost: number): void {
-    this.#flush();
-    this.kept.drop(lost);
-    if (this.#end !== undefined && to >= this.#end) this.#ownTotal ??= this.kept.total;
-  }
-
-  #checkComplete(): void {
-    if (this.#end === undefined || this.flow.received < this.#end || this.#ownTotal !== undefined) return;
-    this.#flush();
-    this.#ownTotal = this.kept.total;
-    this.#onOutput = undefined;
-  }
-
-  #keep(bytes: Uint8Array): void {
-    this.#take(this.#name ? this.#name.push(bytes) : bytes);
-  }
-
-  #flush(): void {
-    if (this.#name) this.#take(this.#name.flush());
-  }
-
-  #take(bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
-    this.kept.append(bytes);
-    this.#onOutput?.(bytes);
   }
 }
 
@@ -144,9 +111,8 @@ export class Command {
   #stream(stream: Stream): CommandStream {
     const { credit, grant, limits, onOutput } = this.#options;
     const flow = new Inflow(credit, (limit) => grant(this.#channel, stream, limit));
-    const name = stream === 1 ? new ScriptName() : undefined;
     const report = onOutput && ((bytes: Uint8Array) => onOutput(stream === 0 ? 'stdout' : 'stderr', bytes));
-    return new CommandStream(flow, new KeptOutput(limits), name, report);
+    return new CommandStream(flow, new KeptOutput(limits), report);
   }
 
   /** The host runs it as `channel` in the given shell. `ago`: seconds since it began there. */
