@@ -54,7 +54,7 @@ function entry(development) {
 function ensureDependencies(development) {
   if (!isCheckout() || !existsSync(join(root, 'package-lock.json')) || isInstalled(development)) return;
   say('installing npm packages');
-  npm(['ci', ...(development ? [] : ['--omit=dev'])]);
+  npm(['ci', '--ignore-scripts', ...(development ? [] : ['--omit=dev'])]);
 }
 
 /** @param {boolean} development */

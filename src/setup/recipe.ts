@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { globSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pack } from 'tar-stream';
@@ -11,9 +11,13 @@ export interface ContextFile {
   readonly content: Buffer;
 }
 
-/** The files of a build context, sorted by path. What is written for people (`*.md`) takes no part. */
+/**
+ * The files of a build context, sorted by path. What is written for people (`*.md`) and what `.dockerignore` names
+ * takes no part.
+ */
 export function readContext(directory: string): readonly ContextFile[] {
-  const paths = globSync('**/*', { cwd: directory, exclude: ['**/*.md'] }).map((path) => path.replaceAll('\\', '/'));
+  const exclude = ['**/*.md', ...ignored(join(directory, '.dockerignore'))];
+  const paths = globSync('**/*', { cwd: directory, exclude }).map((path) => path.replaceAll('\\', '/'));
   return paths
     .toSorted()
     .filter((path) => statSync(join(directory, path)).isFile())
@@ -22,6 +26,14 @@ export function readContext(directory: string): readonly ContextFile[] {
       executable: (statSync(join(directory, path)).mode & 0o100) !== 0,
       content: readFileSync(join(directory, path)),
     }));
+}
+
+function ignored(file: string): readonly string[] {
+  if (!existsSync(file)) return [];
+  const patterns = readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => /^[^#!\s]/.test(line));
+  return patterns.flatMap((line) => [line.trim(), `${line.trim()}/**`]);
 }
 
 /** A tag for what comes out of these files on that base: the same for the same, on any machine. */

@@ -12,6 +12,9 @@ mkdirSync(join(directory, 'src'));
 writeFileSync(join(directory, 'Dockerfile'), 'FROM scratch\n');
 writeFileSync(join(directory, 'src', 'run'), '#!/bin/sh\n', { mode: 0o755 });
 writeFileSync(join(directory, 'notes.md'), 'for people');
+mkdirSync(join(directory, 'build'));
+writeFileSync(join(directory, 'build', 'out'), 'made here');
+writeFileSync(join(directory, '.dockerignore'), '# made here\nbuild\n');
 
 describe('an image’s tag', () => {
   const files = readContext(directory);
@@ -34,7 +37,7 @@ describe('an image’s tag', () => {
     assert.equal(new Set(tags).size, 5);
   });
 
-  test('is not moved by what is written for people', () => {
+  test('is not moved by what is written for people or ignored', () => {
     assert.deepEqual(
       files.map(({ path, executable }) => [path, executable]),
       [
