@@ -5,11 +5,9 @@ import { byteSize } from './text.ts';
 /** Its client takes no event of more than 1 MiB; this leaves room for the envelope. */
 const longest = 1000 * 1024;
 
-const marks = ['x-openwebui-chat-id', 'x-openwebui-user-id', 'x-openwebui-user-jwt'];
-
-/** Whether Open WebUI is calling: it says so by its headers, even by empty ones. */
-export function isOpenWebUi(header: (name: string) => string | null | undefined, principal: Principal): boolean {
-  return principal.endUser === true || marks.some((name) => typeof header(name) === 'string');
+/** Whether the key's `open_webui` settings say that Open WebUI is calling. A chat header alone says nothing: any client may send one. */
+export function isOpenWebUi(principal: Principal): boolean {
+  return principal.endUser === true;
 }
 
 /**

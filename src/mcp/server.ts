@@ -60,9 +60,7 @@ async function callTool(
   try {
     const side = transportSide(call, tracker);
     const result = await runTool(tool, { ...caller, args: params.arguments, ...side }, ctx);
-    return isOpenWebUi(side.hints.header, caller.principal)
-      ? forOpenWebUi(result, call.sessionId === undefined)
-      : result;
+    return isOpenWebUi(caller.principal) ? forOpenWebUi(result, call.sessionId === undefined) : result;
   } finally {
     end();
   }
