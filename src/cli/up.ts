@@ -9,6 +9,7 @@ import { AppError } from '../errors.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { imageId } from '../setup/engine-images.ts';
 import { ensureEngine } from '../setup/engine.ts';
+import { SetupError } from '../setup/error.ts';
 import { ensureImages } from '../setup/images.ts';
 import { Progress } from '../setup/progress.ts';
 import { prove } from '../setup/prove.ts';
@@ -63,11 +64,16 @@ async function serveAndTell(invocation: Invocation, config: Config): Promise<num
   const key = config.auth.mode === 'keys' ? randomBytes(32).toString('base64url') : undefined;
   const started = { config: withKey(config, key), version: version(), env };
   await using server = await startServer(started, { log });
-  const proof = await prove(`${server.url}/mcp`, key, stop);
+  const proof = await prove(`${server.url}/mcp`, key, stop).catch((error: unknown) => failed(error, logFile));
   out.write(greeting(server, config, proof, logFile));
   await aborted(stop);
   await stopAndTell(server, invocation, log);
   return 0;
+}
+
+function failed(error: unknown, logFile: string): never {
+  if (!(error instanceof SetupError)) throw error;
+  throw new SetupError(`${error.message}\nThe server's log says more: ${logFile}`, { cause: error });
 }
 
 /** With keys on, the proof needs one: it lives as long as this process and is written nowhere. */
