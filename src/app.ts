@@ -15,11 +15,14 @@ import { originCheck } from './http/origin.ts';
 import { rateLimit } from './http/rate.ts';
 import { requestId } from './http/request-id.ts';
 import { bearerFromProtocol, terminalRoutes } from './http/terminal.ts';
+import { shareRoutes } from './http/share.ts';
+import { uploadRoutes } from './http/upload.ts';
 import type { Logger } from './log.ts';
 import type { McpExtra } from './mcp/context.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
 import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
+import { Links } from './sandbox/links.ts';
 import type { Sandboxes } from './sandbox/sandboxes.ts';
 
 /** What the composition root hands to the application. */
@@ -32,6 +35,8 @@ export interface AppContext {
   readonly registry?: Registry;
   /** True from the first SIGTERM on: `/ready` answers 503 and new tool calls are refused. */
   draining(): boolean;
+  /** Signs links to files; the same over restarts, or links end with them. */
+  readonly linkKey: Uint8Array;
   /** Only tests have any. */
   readonly mcpExtra?: McpExtra;
 }
@@ -55,12 +60,14 @@ export function createApp(ctx: AppContext): App {
     ctx.registry,
   );
   const tools = toolSet(config.tools.enabled);
+  const links = new Links(ctx.linkKey);
   const endpoint = new McpEndpoint({
     config,
     log,
     sandboxes,
     metrics,
     tools,
+    links,
     version: ctx.version,
     draining: () => ctx.draining(),
     ...(ctx.mcpExtra && { extra: ctx.mcpExtra }),
@@ -72,6 +79,8 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', healthRoutes(ctx));
   hono.use(oauthChallenge(config), hostCheck(config.server));
   hono.route('/', oauthMetadataRoutes(config));
+  hono.route('/', shareRoutes({ sandboxes, links }));
+  hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));
   hono.use(originCheck(config.server), bearerFromProtocol());
   hono.use(authenticate(config), rateLimit(config.limits.requests_per_minute));
   hono.route('/', mcpRoutes(endpoint, config));

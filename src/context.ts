@@ -58,6 +58,7 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
     config,
     log,
     sandboxes: pool,
+    linkKey: state.derive('links', ''),
     registry,
     version,
     draining: () => draining,

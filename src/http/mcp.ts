@@ -4,6 +4,7 @@ import type { McpEndpoint } from '../mcp/endpoint.ts';
 import { oneLine } from '../mcp/text.ts';
 import { readJson } from './body.ts';
 import type { HttpEnv } from './env.ts';
+import { baseUrl } from './oauth-metadata.ts';
 
 /** `/mcp`. Only a POST has a body: some clients announce JSON on a GET or DELETE that has none. */
 export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> {
@@ -15,6 +16,7 @@ export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> 
       requestId: c.get('requestId'),
       log: c.get('log'),
       secrets: c.get('secrets'),
+      baseUrl: baseUrl(c, config),
     };
     return endpoint.handle(c.req.raw, caller, body);
   });

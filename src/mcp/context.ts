@@ -8,6 +8,7 @@ import type {
 } from '@modelcontextprotocol/server';
 import type { Config } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Links } from '../sandbox/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { ListedTool } from './define-tool.ts';
 import type { ToolSet } from './tool-set.ts';
@@ -20,6 +21,7 @@ export interface McpContext {
   readonly version: string;
   readonly metrics: Metrics;
   readonly tools: ToolSet;
+  readonly links: Links;
   draining(): boolean;
   readonly extra?: McpExtra;
 }

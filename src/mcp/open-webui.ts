@@ -5,9 +5,14 @@ import { byteSize } from './text.ts';
 /** Its client takes no event of more than 1 MiB; this leaves room for the envelope. */
 const longest = 1000 * 1024;
 
-/** Whether the key's `open_webui` settings say that Open WebUI is calling. A chat header alone says nothing: any client may send one. */
-export function isOpenWebUi(principal: Principal): boolean {
-  return principal.endUser === true;
+/**
+ * Whether Open WebUI is calling: a key's settings say so, or its headers with its HTTP client's name. A chat header alone
+ * says nothing: any client may send one.
+ */
+export function isOpenWebUi(principal: Principal, header: (name: string) => string | null | undefined): boolean {
+  if (principal.endUser) return true;
+  const named = header('x-openwebui-chat-id') ?? header('x-openwebui-user-id');
+  return typeof named === 'string' && /^python-httpx/.test(header('user-agent') ?? '');
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Principal } from '../sandbox/key.ts';
 import type { Lease } from '../sandbox/sandboxes.ts';
 import type { Tool } from './define-tool.ts';
 import type { McpContext } from './context.ts';
+import { linker } from './linker.ts';
 import { respond, respondError } from './response.ts';
 import { resolveScope, type ScopeHints } from './scope.ts';
 import type { ToolCall } from './tool-call.ts';
@@ -20,6 +21,8 @@ export interface CallRequest {
   readonly signal: AbortSignal;
   /** Strings no result may show: the caller's own credentials. */
   readonly secrets: readonly string[];
+  /** How the client reaches the server, without a path. */
+  readonly baseUrl: string;
   /** Absent when the client gave no progress token. */
   readonly onProgress?: (progress: number, message: string) => void;
 }
@@ -77,6 +80,7 @@ function toolCall(
   return {
     ...base,
     report,
+    link: linker(ctx, request.baseUrl),
     get key() {
       const hints = { ...request.hints, endUser: principal.endUser };
       return { principal, scope: resolveScope(handle, hints, config.session) };

@@ -19,6 +19,8 @@ export interface Caller {
   readonly requestId: string;
   readonly log: Logger;
   readonly secrets: readonly string[];
+  /** How this client reaches the server, without a path. */
+  readonly baseUrl: string;
 }
 
 /** Counts calls, so that nothing idles out or drains away under one. */
@@ -60,7 +62,9 @@ async function callTool(
   try {
     const side = transportSide(call, tracker);
     const result = await runTool(tool, { ...caller, args: params.arguments, ...side }, ctx);
-    return isOpenWebUi(caller.principal) ? forOpenWebUi(result, call.sessionId === undefined) : result;
+    return isOpenWebUi(caller.principal, side.hints.header)
+      ? forOpenWebUi(result, call.sessionId === undefined)
+      : result;
   } finally {
     end();
   }

@@ -1,8 +1,17 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Key, Principal } from '../sandbox/key.ts';
+import type { LinkKind } from '../sandbox/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { Workspace } from '../sandbox/workspace.ts';
+
+export interface Link {
+  readonly url: string;
+  /** ISO 8601. */
+  readonly expires: string;
+  /** Sentences: what may keep the user from opening it. */
+  readonly notes: readonly string[];
+}
 
 /** What a tool's handler may reach: its caller's sandboxes and nothing of another's. */
 export interface ToolCall {
@@ -17,6 +26,8 @@ export interface ToolCall {
   readonly signal: AbortSignal;
   /** The sandbox, created or woken; held until the call has ended. */
   workspace(): Promise<Workspace>;
+  /** A URL that works without an account, for an absolute path of a sandbox, for so many seconds. */
+  link(kind: LinkKind, handle: string, path: string, seconds: number): Link;
   /** Tells the client, where it asked to be told. `progress` only grows. */
   report(progress: number, message: string): void;
   /** True when `report` reaches somebody. */

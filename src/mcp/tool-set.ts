@@ -1,11 +1,18 @@
 import type { ListedTool, Tool } from './define-tool.ts';
 import { commandTools } from './tools/command.ts';
 import { fileTools } from './tools/files.ts';
+import { linkTools } from './tools/links.ts';
 import { sandboxTools } from './tools/sandbox.ts';
 import { terminalTools } from './tools/terminal.ts';
 
 /** Every tool, in the order clients see them. */
-export const allTools: readonly Tool[] = [...commandTools, ...fileTools, ...terminalTools, ...sandboxTools];
+export const allTools: readonly Tool[] = [
+  ...commandTools,
+  ...fileTools,
+  ...linkTools,
+  ...terminalTools,
+  ...sandboxTools,
+];
 
 /** The tools one server offers. */
 export interface ToolSet {

@@ -29,7 +29,8 @@ export class Admission {
   }
 
   async admit(entry: Entry): Promise<void> {
-    const { maxSandboxes, maxPerPrincipal } = this.#limits;
+    const { maxSandboxes } = this.#limits;
+    const maxPerPrincipal = entry.bound ?? this.#limits.maxPerPrincipal;
     const others = this.#roster.awake().filter((other) => other !== entry);
     const own = others.filter((other) => other.row.principal === entry.row.principal);
     if (maxPerPrincipal > 0 && own.length >= maxPerPrincipal && !(await this.#evict(own)))

@@ -69,6 +69,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   async acquire(key: Key, options: AcquireOptions = {}): Promise<Lease> {
     this.#refuseWhenClosing();
     const entry = this.#entryOf(key, options.template);
+    entry.bound = key.principal.sandboxes ?? entry.bound;
     entry.leases += 1;
     try {
       return this.#lease(entry, entry.live ?? (await this.#started(entry, options)));
@@ -93,6 +94,11 @@ export class Pool implements Sandboxes, AsyncDisposable {
       await this.end(key).catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.end_failed', err }));
       throw error;
     }
+  }
+
+  async ownerOf(handle: string): Promise<Principal | undefined> {
+    const row = this.#options.state.get(handle);
+    return row && { id: row.principal };
   }
 
   async list(principal: Principal): Promise<SandboxInfo[]> {

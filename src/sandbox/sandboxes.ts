@@ -20,6 +20,8 @@ export interface Sandboxes {
   recreate(key: Key, scope: 'container' | 'workspace'): Promise<void>;
   /** The end of an MCP session: its calls are aborted by the caller; removes the sandbox only when it was keyed by the session itself. */
   detach(key: Key): Promise<void>;
+  /** Whose sandbox it is, for a link that its owner signed; never for what a client merely says. */
+  ownerOf(handle: string): Promise<Principal | undefined>;
   health(): Promise<PoolHealth>;
 }
 

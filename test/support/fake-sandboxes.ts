@@ -33,7 +33,8 @@ export class FakeSandboxes implements Sandboxes {
   async acquire(key: Key, options: AcquireOptions = {}): Promise<Lease> {
     this.#record('acquire', key);
     options.signal?.throwIfAborted();
-    const { workspace } = this.#entries.get(idOf(key)) ?? this.#add(key);
+    const own = key.scope.kind === 'handle' ? this.#byHandle(key.scope.id) : undefined;
+    const { workspace } = own?.principal === key.principal.id ? own : (this.#entries.get(idOf(key)) ?? this.#add(key));
     const lost = this.lost.splice(0);
     this.leases++;
     const release = async () => void this.leases--;
@@ -59,6 +60,15 @@ export class FakeSandboxes implements Sandboxes {
     this.#record('end', key);
     this.#found(key);
     this.#entries.delete(idOf(key));
+  }
+
+  async ownerOf(handle: string): Promise<Principal | undefined> {
+    const entry = this.#byHandle(handle);
+    return entry && { id: entry.principal };
+  }
+
+  #byHandle(handle: string): Entry | undefined {
+    return [...this.#entries.values()].find(({ info }) => info.sandbox === handle);
   }
 
   async status(key: Key): Promise<SandboxStatus | null> {

@@ -42,6 +42,7 @@ export async function startServer<S extends Sandboxes = FakeSandboxes>(
     log,
     sandboxes,
     version: '0.0.0-test',
+    linkKey: Buffer.alloc(32, 'test'),
     draining: () => server.draining,
     ...options.context,
   };
