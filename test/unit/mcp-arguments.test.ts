@@ -74,6 +74,8 @@ test('the tools are those of the contract', () => {
       'download_file',
       'list_files',
       'edit_file',
+      'share_file',
+      'request_upload',
       'start_shell_session',
       'send_shell_input',
       'read_shell_output',
