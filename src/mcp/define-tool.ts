@@ -25,7 +25,10 @@ export interface ToolDefinition<Shape extends z.ZodRawShape> {
   handle(args: z.output<z.ZodObject<Shape>>, call: ToolCall): Promise<ToolResult>;
 }
 
-/** The tool as `tools/list` shows it. */
+/**
+ * The tool as `tools/list` shows it. There is no `outputSchema`: a client that validates turns a result it did not
+ * expect into an exception, and deployed ones hold errors, whose shape is another, to it as well.
+ */
 export interface ListedTool {
   readonly name: string;
   readonly title: string;
