@@ -181,7 +181,7 @@ export async function startProcess(
   );
   const process = new EngineProcess(engine, exec, container, socket, tty !== undefined);
   if (signal) endWith(process, signal);
-  // A new terminal is 0×0 until it is told otherwise; one that has ended by itself needs no size.
+  // A terminal that has ended by itself needs no size.
   if (tty) await process.resize(tty.rows, tty.cols).catch(() => {});
   return process;
 }
@@ -206,6 +206,8 @@ function execBody(argv: readonly string[], { cwd, env, tty }: ExecOptions): Dock
     Tty: tty !== undefined,
     Env: Object.entries(own).map(([name, value]) => `${name}=${value}`),
     DetachKeys: detachKeys,
+    // Engines from API 1.42 on take it; others have 0×0 until they are told by a resize.
+    ...(tty && { ConsoleSize: [tty.rows, tty.cols] as [number, number] }),
     ...(cwd !== undefined && { WorkingDir: cwd }),
   };
 }

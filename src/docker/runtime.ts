@@ -4,6 +4,7 @@ import type {
   Container,
   ContainerRecord,
   ContainerSpec,
+  DiskQuota,
   EngineInfo,
   Runtime,
   RuntimeEvent,
@@ -16,6 +17,8 @@ import { statusOf } from './errors.ts';
 import { Events, eventQueue } from './events.ts';
 import { Gate, Turns } from './gate.ts';
 import { Processes } from './processes.ts';
+import type { QuotaOptions } from './quota/choose.ts';
+import { volumeSizes } from './quota/sizes.ts';
 import { reap } from './reaper.ts';
 import { createBody, labels } from './spec.ts';
 import { Volumes } from './volumes.ts';
@@ -34,6 +37,8 @@ export interface DockerOptions {
   readonly leftoverAge?: number;
   /** The engine's address; absent, it is looked for as the docker command does. */
   readonly host?: string;
+  /** How workspaces are bounded; absent: not at all. */
+  readonly quota?: QuotaOptions;
   /** Where `DOCKER_HOST` and its kin are looked up. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
@@ -118,6 +123,14 @@ class DockerRuntime implements Runtime {
     return this.#volumes.remove(name);
   }
 
+  quota(): Promise<DiskQuota> {
+    return this.#volumes.quota();
+  }
+
+  volumeSizes(signal?: AbortSignal): Promise<ReadonlyMap<string, number>> {
+    return volumeSizes(this.#engine, this.#options.instance, signal);
+  }
+
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
     return eventQueue(this.#events, signal);
   }
@@ -134,7 +147,7 @@ class DockerRuntime implements Runtime {
     using _place = await this.#starts.enter(opening.signal);
     await using undo = new AsyncDisposableStack();
     const id = await this.#create(spec, opening, undo);
-    await this.#start(id);
+    await this.#startOver(spec.volume.name, id);
     opening.finish();
     undo.move();
     return new EngineContainer(this.#engine, this.#processes, { id, name: spec.name });
@@ -172,6 +185,11 @@ class DockerRuntime implements Runtime {
       throw new AppError('conflict', `The name ${name} belongs to a container that is not Berth's.`);
     if (State.Paused) await new EngineContainer(this.#engine, this.#processes, { id: Id, name }).resume();
     return Id;
+  }
+
+  async #startOver(volume: string, id: string): Promise<void> {
+    await using _ground = await this.#volumes.hold(volume);
+    await this.#start(id);
   }
 
   async #start(id: string): Promise<void> {

@@ -1,18 +1,35 @@
 import { abortable, type Engine } from './client.ts';
 import { createContainer, removeContainer } from './containers.ts';
 import { statusOf } from './errors.ts';
+import { chooseQuota, describeQuota, type QuotaOptions } from './quota/choose.ts';
+import { noQuota, type Quota } from './quota/quota.ts';
+import { checkReserve } from './quota/reserve.ts';
+import { createVolume, removeVolume } from './volume.ts';
+import type { DiskQuota } from '../sandbox/runtime.ts';
+import type { Logger } from '../log.ts';
 import { type FilledVolume, fillerBody, labels, paths } from './spec.ts';
+
+export interface VolumesOptions {
+  readonly instance: string;
+  readonly hostImage: string;
+  readonly log: Logger;
+  /** Absent: workspaces are not bounded. */
+  readonly quota?: QuotaOptions;
+}
 
 /** The volumes of one instance, and the one with the session host that all instances share. */
 export class Volumes {
   readonly #engine: Engine;
   readonly #instance: string;
   readonly #hostImage: string;
+  readonly #options: VolumesOptions;
   #hostId: Promise<string> | undefined;
+  #quota: Promise<Quota> | undefined;
   readonly #filling = new Map<string, Promise<void>>();
 
-  constructor(engine: Engine, options: { instance: string; hostImage: string }) {
+  constructor(engine: Engine, options: VolumesOptions) {
     this.#engine = engine;
+    this.#options = options;
     this.#instance = options.instance;
     this.#hostImage = options.hostImage;
   }
@@ -25,12 +42,30 @@ export class Volumes {
     return name;
   }
 
+  /** How workspaces are bounded; asked once, and again after a failure. */
+  async quota(): Promise<DiskQuota> {
+    return describeQuota(await this.#chosen());
+  }
+
   /** Makes a workspace volume, owned by user 1000 whatever image will use it. True when it was not there before. */
-  async workspace(volume: { name: string; labels: Readonly<Record<string, string>> }): Promise<boolean> {
+  async workspace(volume: { name: string; labels: Readonly<Record<string, string>>; size?: number }): Promise<boolean> {
+    const quota = await this.#chosen();
+    await checkReserve(this.#engine, this.#options.quota);
     if (await this.#exists(volume.name)) return false;
     const own = { ...volume.labels, [labels.instance]: this.#instance };
-    await this.#fill({ name: volume.name, target: paths.workspace, labels: own });
-    return true;
+    const bounded = volume.size !== undefined;
+    await using undo = new AsyncDisposableStack();
+    const prepared = await quota.prepare(volume);
+    if (prepared) undo.defer(() => quota.drop(volume.name));
+    if (bounded) await createVolume(this.#engine, { name: volume.name, labels: own, options: quota.options(volume) });
+    if (!bounded || !quota.owned) await this.#fill({ name: volume.name, target: paths.workspace, labels: own });
+    undo.move();
+    return prepared || quota.kind !== 'loop';
+  }
+
+  /** Keeps what the volume stands on in place while a container with it starts. */
+  async hold(name: string): Promise<AsyncDisposable> {
+    return await (await this.#chosen()).hold(name);
   }
 
   async list(signal?: AbortSignal): Promise<string[]> {
@@ -40,17 +75,23 @@ export class Volumes {
       (abortSignal) => this.#engine.docker.listVolumes({ filters, abortSignal }),
       signal,
     );
-    return (found.Volumes ?? []).map(({ Name }) => Name);
+    const prepared = await (await this.#chosen()).list();
+    return [...new Set([...(found.Volumes ?? []).map(({ Name }) => Name), ...prepared])];
   }
 
   async remove(name: string): Promise<void> {
-    try {
-      await this.#engine.call({ doing: 'remove a workspace' }, (abortSignal) =>
-        this.#engine.docker.getVolume(name).remove(abortable({}, abortSignal)),
-      );
-    } catch (error) {
-      if (statusOf(error) !== 404) throw error;
-    }
+    await removeVolume(this.#engine, name);
+    await (await this.#chosen()).drop(name);
+  }
+
+  #chosen(): Promise<Quota> {
+    const { quota } = this.#options;
+    if (!quota) return Promise.resolve(noQuota);
+    const chosen = (this.#quota ??= chooseQuota(this.#engine, { ...this.#options, quota }));
+    chosen.catch(() => {
+      if (this.#quota === chosen) this.#quota = undefined;
+    });
+    return chosen;
   }
 
   async #exists(name: string): Promise<boolean> {

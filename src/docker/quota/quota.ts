@@ -1,0 +1,56 @@
+import type { DiskQuota } from '../../sandbox/runtime.ts';
+
+export type QuotaKind = DiskQuota['kind'];
+
+/** A workspace's volume as the engine is asked for it. */
+export interface QuotaVolume {
+  readonly name: string;
+  /** Bytes; absent = as much as the disk has. */
+  readonly size?: number | undefined;
+}
+
+/** One way to bound the size of workspaces. */
+export interface Quota {
+  readonly kind: QuotaKind;
+  /** The volume's root belongs to user 1000 without being filled. */
+  readonly owned: boolean;
+  /** Options for the engine's `local` volume driver. */
+  options(volume: QuotaVolume): Record<string, string>;
+  /** Makes what the volume stands on. True when it was not there before. */
+  prepare(volume: QuotaVolume): Promise<boolean>;
+  /** Holds it in place while a container with the volume starts; disposed once that has started or failed. */
+  hold(name: string): Promise<AsyncDisposable>;
+  /** Names of the volumes that something was prepared for, whether the engine knows them or not. */
+  list(): Promise<readonly string[]>;
+  /** Removes what the volume stood on; what is not there is no error. */
+  drop(name: string): Promise<void>;
+}
+
+const nothing: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} };
+
+/** A bound that the engine itself keeps, by options of its volume driver. */
+export function driverQuota(kind: QuotaKind, owned: boolean, options: Quota['options']): Quota {
+  return {
+    kind,
+    owned,
+    options,
+    prepare: async () => false,
+    hold: async () => nothing,
+    list: async () => [],
+    drop: async () => {},
+  };
+}
+
+/** Project quotas of the file system below the engine's data (xfs or ext4 mounted with `prjquota`). */
+export const projectQuota = driverQuota('project', false, ({ size }) => (size ? { size: String(size) } : {}));
+
+/** Memory as the workspace: counts as the sandbox's own, and is gone with its container. */
+export const tmpfsQuota = driverQuota('tmpfs', true, ({ size }) => ({
+  type: 'tmpfs',
+  device: 'tmpfs',
+  o: ['nosuid', 'nodev', 'mode=0755', 'uid=1000', 'gid=1000', ...(size ? [`size=${size}`] : [])].join(','),
+}));
+
+/** Nothing keeps the bound; `watch` says that somebody looks from time to time. */
+export const noQuota = driverQuota('none', false, () => ({}));
+export const watchQuota = driverQuota('watch', false, () => ({}));
