@@ -31,6 +31,12 @@ export const commands = {
   test: { about: 'set up, check the code, run all tests', flags: {}, development: true, rest: 'FILE' },
   check: { about: 'types, lint and format', flags: {}, development: true },
   bench: { about: 'measure', flags: {}, development: true, rest: 'ARGUMENT' },
+  'e2e:open-webui': {
+    about: 'a real Open WebUI in front of a real server',
+    flags: {},
+    development: true,
+    rest: 'VERSION',
+  },
   soak: { about: 'run for long under random faults', flags: {}, development: true, rest: 'ARGUMENT' },
 };
 

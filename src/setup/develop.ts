@@ -20,6 +20,7 @@ const tasks: Record<string, (rest: readonly string[]) => Promise<boolean>> = {
     return (rest.length > 0 || (await check())) && (await test(engine, rest));
   },
   bench: async (rest) => program(await prepare(), 'test/bench/main.ts', rest),
+  'e2e:open-webui': async (rest) => program(await prepare(), 'test/open-webui/main.ts', rest),
   soak: async (rest) => program(await prepare(), 'test/soak/main.ts', rest),
 };
 

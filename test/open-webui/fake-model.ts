@@ -9,6 +9,8 @@ export interface ToolCall {
 
 /** What the model does with a user message: tool calls, one after another, then a text made of their results. */
 export interface Script {
+  /** The connection whose tools it calls; `sandbox` when left out. */
+  readonly server?: string;
   readonly calls: readonly ToolCall[];
   readonly answer?: string | ((results: readonly string[]) => string);
 }
@@ -82,7 +84,7 @@ export class FakeModel implements AsyncDisposable {
         ),
       };
     const id = `call_${asked}_${results.length}`;
-    const fn = { name: `sandbox_${call.name}`, arguments: JSON.stringify(call.arguments) };
+    const fn = { name: `${script.server ?? 'sandbox'}_${call.name}`, arguments: JSON.stringify(call.arguments) };
     return { role: 'assistant', content: null, tool_calls: [{ index: 0, id, type: 'function', function: fn }] };
   }
 
