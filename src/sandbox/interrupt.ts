@@ -6,6 +6,8 @@ type Send = (...frames: Uint8Array[]) => void;
 
 /** Milliseconds that each step has before the next one. */
 const step = 700;
+/** Milliseconds until the shell has gone on after a process that TERM or KILL ended. */
+const again = 50;
 /** Tries to end the shell itself before its silence is accepted. */
 const lastTries = 4;
 
@@ -17,13 +19,23 @@ const lastTries = 4;
 export async function interrupt(command: Command, send: Send): Promise<void> {
   const { channel } = command;
   for (const name of ['INT', 'TERM', 'KILL'] as const) {
-    send(request.signal(channel, 'INT', 'first'), request.signal(channel, name, 'tree'));
-    if (await reportsWithin(command, step)) return send(request.signal(channel, 'KILL', 'tree'));
+    if (await strike(command, name, send)) return send(request.signal(channel, 'KILL', 'tree'));
   }
   for (let tries = 0; tries < lastTries; tries++) {
     send(request.signal(channel, 'KILL', 'first'));
     if (await reportsWithin(command, step)) return;
   }
+}
+
+/** Whether the command ended by this signal. bash goes on when a process outlived INT and died of another signal: it is told again. */
+async function strike(command: Command, name: 'INT' | 'TERM' | 'KILL', send: Send): Promise<boolean> {
+  const { channel } = command;
+  const interruptShell = request.signal(channel, 'INT', 'first');
+  send(interruptShell, request.signal(channel, name, 'tree'));
+  if (name === 'INT') return await reportsWithin(command, step);
+  if (await reportsWithin(command, again)) return true;
+  send(interruptShell, request.signal(channel, 'INT', 'tree'));
+  return await reportsWithin(command, step - again);
 }
 
 /** Whether the shell reports the command's end within so many milliseconds. */

@@ -25,9 +25,11 @@ export function checkSeconds(name: string, value: number | undefined, max: numbe
   throw invalid(`${name}: expected seconds above 0 and at most ${max}; got ${value}.`);
 }
 
-/** As `checkSeconds`, with 0 for no wait. */
+/** A wait in seconds, from 0 to `max`; undefined is 0. */
 export function checkWait(value: number | undefined, max: number): number {
-  return value === 0 ? 0 : (checkSeconds('wait', value, max) ?? 0);
+  if (value === undefined) return 0;
+  if (value >= 0 && value <= max) return value;
+  throw invalid(`wait: expected seconds from 0 to ${max}; got ${value}.`);
 }
 
 export function checkOffset(name: string, value: number | undefined): number {

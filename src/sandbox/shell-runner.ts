@@ -157,11 +157,20 @@ export class ShellRunner {
     this.#ready = true;
     if (restarted) {
       if (this.#deathTold) this.#known = shell.generation;
+      else this.#tellOfRestart(shell.generation);
       this.#deathTold = false;
       this.#restarted.resolve();
       this.#restarted = Promise.withResolvers();
     }
     this.#next();
+  }
+
+  /** A shell that had died unnoticed is replaced when the next command comes. */
+  #tellOfRestart(generation: number): void {
+    const command = this.#current;
+    if (!command || command.ended || command.generation === 0) return;
+    command.shellWasLost = true;
+    this.#known = generation;
   }
 
   /** False when no command has the frame's channel. */

@@ -32,7 +32,7 @@ export class Shell implements ShellPort {
   async run(text: string, options: RunOptions = {}): Promise<CommandResult> {
     commandBytes(text);
     const timeout = checkSeconds('timeout', options.timeout, this.#limits.maxTimeout) ?? this.#limits.timeout;
-    const wait = checkSeconds('wait', options.wait, this.#limits.maxTimeout);
+    const wait = options.wait === undefined ? undefined : checkWait(options.wait, this.#limits.maxTimeout);
     if (options.signal?.aborted) throw new AppError('cancelled', 'The call was cancelled; the command did not run.');
     const command = this.#runner.newCommand(text, timeout, options.onOutput);
     const place = this.#runner.enqueue(command);
