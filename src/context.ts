@@ -97,6 +97,11 @@ function engine({ config, env }: Setup, state: State, log: Logger): Runtime {
     maxParallelStarts: config.docker.max_parallel_starts,
     callTimeout: config.docker.call_timeout,
     ...(config.docker.host === undefined ? {} : { host: config.docker.host }),
+    quota: {
+      mode: config.workspace.quota,
+      directory: config.server.state_dir,
+      reserve: config.workspace.reserve,
+    },
     log,
   });
 }
@@ -134,6 +139,7 @@ function createPool(config: Config, { registry, audit, ...parts }: PoolParts): P
   });
   const opener = new SandboxOpener({ ...parts, config, seccomp: seccompProfiles(config), decorate });
   const names = Object.keys(config.templates).filter((name) => name !== session.template);
+  void opener.prepare();
   return new Pool({
     ...parts,
     opener: audit ? auditedOpener(opener, audit, subjectOf) : opener,

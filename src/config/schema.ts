@@ -173,6 +173,11 @@ export const template = z.strictObject({
   cpus: setting(number(0.01, 1024), 1, 'CPUs.'),
   pids: setting(whole(16, 100_000), 256, 'Most processes and threads.'),
   tmp: setting(size(MiB), 256 * MiB, 'Size of `/tmp`; counts as memory.'),
+  disk: setting(
+    size(16 * MiB),
+    2 * GiB,
+    'Size of the workspace, from its creation on; `workspace.quota` says how it is kept.',
+  ),
   nofile: setting(whole(64, 1_048_576), 1024, 'Open files per process.'),
   network: setting(oneOf(['none', 'open']), 'none', "`open` joins the engine's bridge."),
   env: setting(variables, {}, 'Environment variables.'),
@@ -186,6 +191,13 @@ export const template = z.strictObject({
 });
 
 const workspace = z.strictObject({
+  quota: setting(
+    oneOf(['auto', 'project', 'loop', 'tmpfs', 'watch', 'none']),
+    'auto',
+    'What keeps a workspace within `disk`: `project` quotas of the engine’s file system, an ext4 image on a `loop` device (as root on the engine’s host), `watch` (too big a sandbox is stopped), memory (`tmpfs`: gone with the container). `auto` takes the first that works of project, loop, watch.',
+  ),
+  reserve: setting(size(), GiB, 'Bytes that stay free on the host: below it no sandbox is started.'),
+  watch_interval: setting(seconds(1, day), 30, 'With `watch`: seconds between two looks at the workspaces.'),
   retention: setting(number(0, 36_500), 0, 'Days to keep an unused workspace; 0 keeps it for ever.'),
   session_retention: setting(
     number(0, 36_500),

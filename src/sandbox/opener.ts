@@ -2,7 +2,7 @@ import type { Config, Template } from '../config.ts';
 import type { Logger } from '../log.ts';
 import { createFiles } from './files.ts';
 import type { Live, Opener } from './live.ts';
-import type { Container, ContainerRecord, ContainerSpec, Runtime } from './runtime.ts';
+import type { Container, ContainerRecord, ContainerSpec, DiskQuota, Runtime } from './runtime.ts';
 import { openShellHost, type SessionHost } from './session-host.ts';
 import { describe, SandboxView } from './sandbox-view.ts';
 import type { SandboxRow, State } from './state.ts';
@@ -19,17 +19,28 @@ export interface OpenerOptions {
   readonly decorate: (workspace: Workspace, row: SandboxRow) => Workspace;
 }
 
-const diskQuota = 'none';
-
 /** Joins container, session host and files into a live sandbox. */
 export class SandboxOpener implements Opener {
   readonly #options: OpenerOptions;
+  #quota: DiskQuota | undefined;
 
   constructor(options: OpenerOptions) {
     this.#options = options;
   }
 
+  /** Learns what this host offers, so that no first caller waits for it. Never rejects. */
+  async prepare(): Promise<void> {
+    const { log } = this.#options;
+    try {
+      const { kind, detail } = await this.#findQuota();
+      log[kind === 'none' || kind === 'watch' ? 'warn' : 'info']({ event: 'workspace.quota', kind, detail });
+    } catch (err) {
+      log.warn({ event: 'workspace.quota_unknown', err });
+    }
+  }
+
   async open(row: SandboxRow, signal: AbortSignal): Promise<Live> {
+    await this.#findQuota();
     const container = await this.#options.runtime.open(this.#spec(row), signal);
     try {
       return await this.#connect(row, container);
@@ -42,13 +53,14 @@ export class SandboxOpener implements Opener {
   }
 
   async adopt(row: SandboxRow, record: ContainerRecord): Promise<Live> {
+    await this.#findQuota();
     const container = this.#options.runtime.container(record);
     if (record.state === 'paused') await container.resume();
     return await this.#connect(row, container);
   }
 
   describe(row: SandboxRow): SandboxStatus {
-    return describe(row, this.#template(row), diskQuota);
+    return describe(row, this.#template(row), this.#quota);
   }
 
   async #connect(row: SandboxRow, container: Container): Promise<Live> {
@@ -60,8 +72,12 @@ export class SandboxOpener implements Opener {
       store: commandStore(state, row.handle),
     });
     const files = createFiles(container);
-    const view = new SandboxView({ row, template: this.#template(row), container, host, files, quota: diskQuota });
+    const view = new SandboxView({ row, template: this.#template(row), container, host, files, quota: this.#quota });
     return live(container, host, this.#options.decorate(view, row));
+  }
+
+  async #findQuota(): Promise<DiskQuota> {
+    return (this.#quota ??= await this.#options.runtime.quota());
   }
 
   #template(row: SandboxRow): Template {
@@ -87,7 +103,7 @@ export class SandboxOpener implements Opener {
       image: template.image,
       labels,
       env: template.env,
-      volume: { name: row.volume, labels },
+      volume: { name: row.volume, labels, ...(this.#quota?.bounded && { size: template.disk }) },
       shell: config.shell.default_shell,
       limits: template,
       mounts: template.mounts,

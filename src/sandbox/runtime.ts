@@ -17,9 +17,23 @@ export interface Runtime {
   volumes(signal?: AbortSignal): Promise<readonly string[]>;
   /** Removes a workspace volume; a missing one is no error. */
   removeVolume(name: string): Promise<void>;
+  /** How workspaces are kept within their size here; tried once for real. Rejects `unsupported` when what was asked for does not work. */
+  quota(): Promise<DiskQuota>;
+  /** Bytes that each workspace volume of this instance holds, as the engine counts them; slow. */
+  volumeSizes(signal?: AbortSignal): Promise<ReadonlyMap<string, number>>;
   /** Events of this instance's containers until the signal aborts. Reconnects by itself; `reconnected` says that some may be lost. */
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** How the size of workspaces is bounded. */
+export interface DiskQuota {
+  /** `watch`: a sandbox is stopped some time after it has grown too big; `none`: nothing but the host's disk. */
+  readonly kind: 'loop' | 'project' | 'tmpfs' | 'watch' | 'none';
+  /** False where a template's size means nothing. */
+  readonly bounded: boolean;
+  /** A noun phrase for people. */
+  readonly detail: string;
 }
 
 export interface EngineInfo {
@@ -38,8 +52,8 @@ export interface ContainerSpec {
   readonly image: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly env: Readonly<Record<string, string>>;
-  /** The workspace volume, mounted at `/workspace`; owned by user 1000 when it is created. */
-  readonly volume: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  /** The workspace volume, mounted at `/workspace`; owned by user 1000 when it is created. `size` in bytes, from its creation on. */
+  readonly volume: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly size?: number };
   readonly shell: string;
   readonly limits: ContainerLimits;
   /** The OCI runtime's name; absent = the engine's default. */

@@ -1,5 +1,5 @@
 import type { Template } from '../config.ts';
-import type { Container } from './runtime.ts';
+import type { Container, DiskQuota } from './runtime.ts';
 import type { SessionHost } from './session-host.ts';
 import type { SandboxRow } from './state.ts';
 import type { FilesPort, SandboxStatus, ShellPort, TerminalsPort, Workspace } from './workspace.ts';
@@ -10,8 +10,8 @@ export interface SandboxParts {
   readonly container: Container;
   readonly host: SessionHost;
   readonly files: FilesPort;
-  /** How the workspace's size is bounded. */
-  readonly quota: string;
+  /** How the workspace's size is bounded; absent while that is not known. */
+  readonly quota: DiskQuota | undefined;
 }
 
 /** A running sandbox as its callers see it. */
@@ -48,7 +48,8 @@ export class SandboxView implements Workspace {
 }
 
 /** What is known of a sandbox without its container. */
-export function describe(row: SandboxRow, template: Template, diskQuota: string): SandboxStatus {
+export function describe(row: SandboxRow, template: Template, quota: DiskQuota | undefined): SandboxStatus {
+  const disk = quota?.bounded ? template.disk : null;
   return {
     sandbox: row.handle,
     state: 'idle',
@@ -58,9 +59,9 @@ export function describe(row: SandboxRow, template: Template, diskQuota: string)
     idleDeadline: null,
     expires: row.expires === null ? null : new Date(row.expires).toISOString(),
     network: template.network,
-    limits: { memory: template.memory, cpus: template.cpus, pids: template.pids, tmp: template.tmp, disk: null },
+    limits: { memory: template.memory, cpus: template.cpus, pids: template.pids, tmp: template.tmp, disk },
     usage: { memory: 0, pids: 0, cpuSeconds: 0, processes: 0, terminals: 0 },
-    diskQuota,
+    diskQuota: quota?.kind ?? 'unknown',
     runtime: template.runtime ?? 'default',
     lost: row.lost,
     degraded: [],

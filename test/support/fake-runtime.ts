@@ -7,6 +7,7 @@ import type {
   ContainerRecord,
   ContainerSpec,
   ContainerState,
+  DiskQuota,
   EngineInfo,
   ExecOptions,
   Process,
@@ -94,6 +95,14 @@ export class FakeRuntime implements Runtime {
     await this.fault('removeVolume', name);
     if (!this.#volumes.delete(name)) return;
     rmSync(join(this.#root, name), { recursive: true, force: true });
+  }
+
+  async quota(): Promise<DiskQuota> {
+    return { kind: 'none', bounded: false, detail: 'nothing' };
+  }
+
+  async volumeSizes(): Promise<ReadonlyMap<string, number>> {
+    return new Map([...this.#volumes].map((name) => [name, 0]));
   }
 
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {

@@ -28,11 +28,10 @@ export async function probe(engine: Engine, quota: Quota, { instance, hostImage 
   await createVolume(engine, { name: volume.name, labels: own, options: quota.options(volume) });
   undo.defer(() => removeVolume(engine, volume.name));
   const body = { ...fillerBody({ ...volume, labels: own, target: paths.workspace }, hostImage, instance), ...writer };
-  const held = undo.use(await quota.hold(volume.name));
+  undo.use(await quota.hold(volume.name));
   const id = await createContainer(engine, body);
   undo.defer(() => removeContainer(engine, id));
   const code = await exitCode(engine, id);
-  await held[Symbol.asyncDispose]();
   if (code === 3) throw new AppError('unsupported', `${size} bytes went into a workspace of ${size} bytes`);
   if (code !== 0) throw new AppError('unsupported', `nothing could be written to a new workspace (exit code ${code})`);
 }
