@@ -530,6 +530,7 @@ static void welcome(int fd) {
   for (struct channel *channel = channels; channel; channel = channel->next) {
     channel->announce = true;
     channel->done_due = channel->ended;
+    if (channel->terminal) terminal_tell_input(channel->terminal);
   }
 }
 

@@ -161,7 +161,8 @@ void stream_mark(struct stream *stream) {
 void stream_follow(struct stream *stream, uint64_t from, uint64_t credit) {
   const struct ring *ring = &stream->ring;
   stream->sent = from < ring->start ? ring->start : from < ring->end ? from : ring->end;
-  stream->credit = credit;
+  /* What the ring has dropped costs no credit: a flood could otherwise end beyond it for ever. */
+  stream->credit = credit + (from < ring->start ? ring->start - from : 0);
   stream->followed = true;
   stream->eof_sent = false;
   stream_adjust(stream);

@@ -160,6 +160,8 @@ bool terminal_took_input(struct terminal *terminal, uint64_t *total) {
   return news;
 }
 
+void terminal_tell_input(struct terminal *terminal) { terminal->told = UINT64_MAX; }
+
 /* ---- control ---- */
 
 void terminal_resize(struct terminal *terminal, uint16_t rows, uint16_t columns) {

@@ -19,6 +19,8 @@ void terminal_hang_up(struct terminal *terminal);
 bool terminal_reaped(pid_t process, int status);
 /* True once for each time that input was taken; `*total` bytes in all. */
 bool terminal_took_input(struct terminal *terminal, uint64_t *total);
+/* A new client does not know how much was taken: it is told once more. */
+void terminal_tell_input(struct terminal *terminal);
 /* The channel of the terminal whose session this is; 0 when there is none. */
 uint32_t terminal_of_session(pid_t session);
 /* The terminal of a channel, forgotten or not; NULL when it has none. */
