@@ -13,7 +13,7 @@ export interface TokenUsers {
   /** What the principal's id begins with. */
   readonly prefix: string;
   /** The token's user; `undefined` for a token that is not good, or not of this kind. */
-  userOf(token: string, header: HeaderOf): Promise<User | undefined>;
+  readonly userOf: (token: string, header: HeaderOf) => Promise<User | undefined>;
 }
 
 /** Users named in a plain header, by a connection the operator trusts. */

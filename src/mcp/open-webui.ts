@@ -12,7 +12,7 @@ const longest = 1000 * 1024;
 export function isOpenWebUi(principal: Principal, header: (name: string) => string | null | undefined): boolean {
   if (principal.endUser) return true;
   const named = header('x-openwebui-chat-id') ?? header('x-openwebui-user-id');
-  return typeof named === 'string' && /^python-httpx/.test(header('user-agent') ?? '');
+  return typeof named === 'string' && header('user-agent')?.startsWith('python-httpx') === true;
 }
 
 /**
