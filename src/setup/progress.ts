@@ -1,6 +1,8 @@
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
+import { AppError } from '../errors.ts';
+import { SetupError } from './error.ts';
 
 /** One step under way. */
 export interface Step {
@@ -39,9 +41,17 @@ export class Progress implements AsyncDisposable {
     this.#signal.throwIfAborted();
     this.#log.write(`\n== ${new Date().toISOString()} ${title}\n`);
     using display = new Display(title, this.#out);
-    const result = await work({ detail: (text) => (display.detail = text), log: this.#log, signal: this.#signal });
+    const step = { detail: (text: string) => void (display.detail = text), log: this.#log, signal: this.#signal };
+    const result = await work(step).catch((error: unknown) => this.#fail(title, error));
     display.done();
     return result;
+  }
+
+  #fail(title: string, error: unknown): never {
+    this.#log.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    if (this.#signal.aborted || error instanceof SetupError || error instanceof AppError) throw error;
+    const why = error instanceof Error ? error.message.trim() : String(error);
+    throw new SetupError(`${title} failed: ${why}\nThe log says more: ${this.logFile}`, { cause: error });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
