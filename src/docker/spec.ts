@@ -12,6 +12,8 @@ export const labels = {
   instance: 'berth.instance',
   /** On a container that only fills a volume and is never started. */
   filler: 'berth.filler',
+  /** On a workspace volume that the engine made by itself, for want of one, with a sandbox: nobody may write to it yet. */
+  bare: 'berth.bare',
   /** On the volume that holds the session host; its value is the image id. */
   host: 'berth.session-host',
 } as const;
@@ -94,9 +96,10 @@ function isolation({ network, seccomp, runtime }: ContainerSpec) {
 }
 
 // Docker gives named volumes no nosuid or nodev; no-new-privileges and the device cgroup take their place.
-function mounts(spec: ContainerSpec, { hostVolume }: Placement) {
+function mounts(spec: ContainerSpec, { hostVolume, instance }: Placement) {
+  const bare = { ...spec.volume.labels, [labels.instance]: instance, [labels.bare]: '' };
   return [
-    volumeMount(spec.volume.name, paths.workspace, { labels: spec.volume.labels }),
+    volumeMount(spec.volume.name, paths.workspace, { labels: bare }),
     volumeMount(hostVolume, paths.tools, { readOnly: true }),
     ...spec.mounts.map(operatorMount),
   ];

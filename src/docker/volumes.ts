@@ -38,7 +38,7 @@ export class Volumes {
   async host(): Promise<string> {
     const id = await this.#hostImageId();
     const name = `berth-session-host-${id.replace('sha256:', '').slice(0, 12)}`;
-    if (!(await this.#exists(name))) await this.#fill({ name, target: paths.tools, labels: { [labels.host]: id } });
+    if (!(await this.#labels(name))) await this.#fill({ name, target: paths.tools, labels: { [labels.host]: id } });
     return name;
   }
 
@@ -51,7 +51,9 @@ export class Volumes {
   async workspace(volume: { name: string; labels: Readonly<Record<string, string>>; size?: number }): Promise<boolean> {
     const quota = await this.#chosen();
     await checkReserve(this.#engine, this.#options.quota);
-    if (await this.#exists(volume.name)) return false;
+    const found = await this.#labels(volume.name);
+    if (found && !(labels.bare in found)) return false;
+    if (found) await this.#discard(volume.name);
     const own = { ...volume.labels, [labels.instance]: this.#instance };
     const bounded = volume.size !== undefined;
     await using undo = new AsyncDisposableStack();
@@ -94,16 +96,27 @@ export class Volumes {
     return chosen;
   }
 
-  async #exists(name: string): Promise<boolean> {
+  /** A volume's labels; `undefined` when there is no such volume. */
+  async #labels(name: string): Promise<Readonly<Record<string, string>> | undefined> {
     try {
-      await this.#engine.call({ doing: 'look at a volume' }, (abortSignal) =>
+      const found = await this.#engine.call({ doing: 'look at a volume' }, (abortSignal) =>
         this.#engine.docker.getVolume(name).inspect({ abortSignal }),
       );
-      return true;
+      return found.Labels ?? {};
     } catch (error) {
-      if (statusOf(error) === 404) return false;
+      if (statusOf(error) === 404) return undefined;
       throw error;
     }
+  }
+
+  /** Removes a bare volume with the sandbox that it came with, which nobody has entered. */
+  async #discard(name: string): Promise<void> {
+    const filters = { volume: [name], label: [`${labels.instance}=${this.#instance}`], status: ['created'] };
+    const holders = await this.#engine.call({ doing: 'list sandboxes' }, (abortSignal) =>
+      this.#engine.docker.listContainers({ all: true, filters, abortSignal }),
+    );
+    for (const { Id } of holders) await removeContainer(this.#engine, Id);
+    await removeVolume(this.#engine, name);
   }
 
   #hostImageId(): Promise<string> {

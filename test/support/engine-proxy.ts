@@ -9,17 +9,18 @@ import type { Duplex } from 'node:stream';
 import { findEngine } from '../../src/docker/address.ts';
 
 /**
- * What becomes of one request: passed on (`undefined`), answered with a status and message, passed on with the answer
+ * What becomes of one request: passed on (`undefined`), answered with an error, answered with JSON, passed on with the answer
  * cut in the middle of its body, passed on after some seconds, or never answered.
  */
 export type Verdict =
   | { readonly status: number; readonly message: string }
+  | { readonly answer: unknown }
   | { readonly cut: true }
   | { readonly delay: number }
   | { readonly silence: true }
   | undefined;
 
-export type Judge = (method: string, path: string) => Verdict;
+export type Judge = (method: string, path: string) => Verdict | Promise<Verdict>;
 
 /** A socket in front of the engine's own, so that a test can be the engine's bad day. */
 export class EngineProxy implements AsyncDisposable {
@@ -61,13 +62,11 @@ export class EngineProxy implements AsyncDisposable {
   }
 
   async #serve(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
-    const verdict = this.judge(incoming.method!, incoming.url!);
+    const verdict = await this.judge(incoming.method!, incoming.url!);
     const body = await buffer(incoming);
     if (verdict && 'silence' in verdict) return;
-    if (verdict && 'status' in verdict) {
-      answer.writeHead(verdict.status, { 'content-type': 'application/json' });
-      return void answer.end(JSON.stringify({ message: verdict.message }));
-    }
+    if (verdict && 'status' in verdict) return reply(answer, verdict.status, { message: verdict.message });
+    if (verdict && 'answer' in verdict) return reply(answer, 200, verdict.answer);
     if (verdict && 'delay' in verdict) await new Promise((resolve) => setTimeout(resolve, verdict.delay * 1000));
     const outgoing = this.#forward(incoming, (response) => {
       answer.writeHead(response.statusCode!, response.headers);
@@ -85,8 +84,6 @@ export class EngineProxy implements AsyncDisposable {
   }
 
   #upgrade(incoming: IncomingMessage, client: Duplex, head: Buffer): void {
-    const verdict = this.judge(incoming.method!, incoming.url!);
-    if (verdict && 'silence' in verdict) return;
     const outgoing = this.#forward(incoming, (response) => {
       client.write(`HTTP/1.1 ${response.statusCode} ${response.statusMessage}\r\n${rawHeaders(response)}\r\n`);
       response.pipe(client);
@@ -113,6 +110,11 @@ export class EngineProxy implements AsyncDisposable {
     socket.on('error', () => {});
     socket.on('close', () => this.#sockets.delete(socket));
   }
+}
+
+function reply(answer: ServerResponse, status: number, body: unknown): void {
+  answer.writeHead(status, { 'content-type': 'application/json' });
+  answer.end(JSON.stringify(body));
 }
 
 /** An upgrade's request body, which Node leaves on the socket. */
