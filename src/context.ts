@@ -12,6 +12,7 @@ import { auditedOpener } from './sandbox/audit-opener.ts';
 import { AuditLog } from './sandbox/audit.ts';
 import { auditSubject, decorator } from './sandbox/decorate.ts';
 import { workspaceMetrics } from './sandbox/metrics.ts';
+import { DiskWatch } from './sandbox/disk-watch.ts';
 import { SandboxOpener } from './sandbox/opener.ts';
 import { createPolicy } from './sandbox/policy.ts';
 import { Pool } from './sandbox/pool.ts';
@@ -53,6 +54,7 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   if (audit) stack.use(audit);
   const registry = new Registry();
   const pool = stack.use(createPool(config, { runtime, state, log, registry, ...(audit && { audit }) }));
+  stack.use(watchDisk(config, { runtime, pool, log }));
   let draining = false;
   const app = createApp({
     config,
@@ -150,6 +152,25 @@ function createPool(config: Config, { registry, audit, ...parts }: PoolParts): P
     cleanupInterval: session.cleanup_interval,
     retention: workspace.retention,
   });
+}
+
+/** Begins to look once it is known that nothing else bounds workspaces. */
+function watchDisk(
+  { templates, workspace, session }: Config,
+  { runtime, pool, log }: { runtime: Runtime; pool: Pool; log: Logger },
+): Disposable {
+  const watch = new DisposableStack();
+  const limitOf = ({ template }: SandboxRow) => (templates[template] ?? templates[session.template])?.disk ?? 0;
+  const running = () => pool.running().map((row) => ({ handle: row.handle, volume: row.volume, limit: limitOf(row) }));
+  const stop = pool.stop.bind(pool);
+  void runtime.quota().then(
+    ({ kind }) => {
+      if (kind !== 'watch' || watch.disposed) return;
+      watch.use(new DiskWatch({ runtime, running, stop, interval: workspace.watch_interval, log }));
+    },
+    () => {},
+  );
+  return watch;
 }
 
 const ownProfile = fileURLToPath(new URL('../config/seccomp.json', import.meta.url));

@@ -6,6 +6,7 @@ import { newVolume, type Roster } from './roster.ts';
 import type { ContainerRecord, Runtime } from './runtime.ts';
 import { lostBecause } from './sentences.ts';
 import type { SandboxRow, State } from './state.ts';
+import { Timers } from './timers.ts';
 
 export interface KeeperOptions {
   readonly runtime: Runtime;
@@ -18,6 +19,9 @@ export interface KeeperOptions {
   /** Refuses, or makes room, before a container is started. */
   readonly admit: (entry: Entry) => Promise<void>;
 }
+
+/** Milliseconds that a removed container's calls get to hear of it. */
+const deathNotice = 2000;
 
 /** The steps of a sandbox's life. Each is to be run as the entry's `step`. */
 export class Keeper {
@@ -50,6 +54,17 @@ export class Keeper {
     this.save(entry, { state: 'idle' });
     this.#log('sandbox.idled', entry);
     this.#options.roster.settle(entry);
+  }
+
+  /** Ends the container, as fate would: what runs in it is lost, and the next caller is told why. */
+  async stop(entry: Entry, why: string): Promise<void> {
+    const { live } = entry;
+    if (!live) return;
+    using timers = new Timers();
+    await live.container.remove();
+    await Promise.race([live.closed, timers.after(deathNotice)]);
+    this.#died(entry, live, why);
+    this.save(entry, { lost: [lostBecause(why)] });
   }
 
   /** Idles the entry out if nothing has used it for `seconds` and nothing works in it; whether it did. */

@@ -141,6 +141,17 @@ export class Pool implements Sandboxes, AsyncDisposable {
     };
   }
 
+  /** Those that have a container. */
+  running(): readonly SandboxRow[] {
+    return this.#roster.all().flatMap((entry) => (entry.live ? [entry.row] : []));
+  }
+
+  /** Ends a sandbox's container for a reason given as a clause; its workspace stays. */
+  async stop(handle: string, why: string): Promise<void> {
+    const entry = this.#roster.get(handle);
+    if (entry) await entry.step(() => this.#keeper.stop(entry, why));
+  }
+
   /** Idles out what has been without work for long enough, ends what has expired, forgets old workspaces. */
   sweep(): Promise<void> {
     this.#sweeping ??= this.#sweep().finally(() => (this.#sweeping = undefined));

@@ -312,3 +312,19 @@ test('after the shutdown has begun a call gets a typed refusal', async (t) => {
   await pool[Symbol.asyncDispose]();
   await assert.rejects(pool.acquire(chat('a')), { code: 'draining' });
 });
+
+test('a sandbox that is stopped for a reason tells the reason to the next caller and keeps its workspace', async (t) => {
+  const { engine, pool } = bench(t);
+  const lease = await pool.acquire(chat('one'));
+  const { handle } = lease.workspace;
+  const stopping = pool.stop(handle, 'its workspace held 3 MiB, more than its 2 MiB');
+  await sleep(5);
+  engine.lives.get(handle)?.die('its container ended');
+  await stopping;
+  await lease[Symbol.asyncDispose]();
+  await using next = await pool.acquire(chat('one'));
+  assert.equal(next.workspace.handle, handle);
+  assert.match(next.lost[0] ?? '', /^The sandbox was started anew because its workspace held 3 MiB, more than its 2 MiB:/);
+  assert.deepEqual(engine.volumesRemoved, []);
+  assert.deepEqual(new Set(engine.removed), new Set([handle]));
+});
