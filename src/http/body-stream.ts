@@ -56,30 +56,41 @@ export interface CheckOptions {
   readonly limit: number;
   /** Hex digest that all bytes together must have. */
   readonly sha256: string | undefined;
-  readonly onChunk: () => void;
 }
 
 /** A request body that errors when it is too long, or at its end when its digest is another one. */
-export function checked(body: Bytes, { limit, sha256, onChunk }: CheckOptions): Bytes {
+export async function* checked(
+  body: AsyncIterable<Uint8Array>,
+  { limit, sha256 }: CheckOptions,
+): AsyncGenerator<Uint8Array> {
   const hash = sha256 === undefined ? undefined : createHash('sha256');
   let size = 0;
-  const check = new TransformStream<Uint8Array, Uint8Array>(
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > limit) throw new AppError('too_large', `The body must be at most ${limit} bytes; nothing was kept.`);
+    hash?.update(chunk);
+    yield chunk;
+  }
+  const digest = hash?.digest('hex');
+  if (digest === sha256) return;
+  throw new AppError('invalid_argument', `The body has SHA-256 ${digest}, not ${sha256}; nothing was kept.`);
+}
+
+/** As `ReadableStream.from`, which takes no queue: reads nothing ahead and tells of each chunk. */
+export function streamOf(source: AsyncIterable<Uint8Array>, onChunk: () => void): Bytes {
+  const iterator = source[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>(
     {
-      transform(chunk, controller) {
+      async pull(controller) {
+        const { done, value } = await iterator.next();
         onChunk();
-        size += chunk.length;
-        if (size > limit) throw new AppError('too_large', `The body must be at most ${limit} bytes; nothing was kept.`);
-        hash?.update(chunk);
-        controller.enqueue(chunk);
+        if (done) controller.close();
+        else controller.enqueue(value);
       },
-      flush() {
-        const digest = hash?.digest('hex');
-        if (digest === sha256) return;
-        throw new AppError('invalid_argument', `The body has SHA-256 ${digest}, not ${sha256}; nothing was kept.`);
+      async cancel() {
+        await iterator.return?.();
       },
     },
-    undefined,
     { highWaterMark: 0 },
   );
-  return body.pipeThrough(check);
 }

@@ -4,7 +4,7 @@ import { AppError } from '../errors.ts';
 import type { Lease, Sandboxes } from '../sandbox/sandboxes.ts';
 import { shown } from '../sandbox/paths.ts';
 import type { OpenFile } from '../sandbox/workspace.ts';
-import { checked, holding } from './body-stream.ts';
+import { checked, holding, streamOf } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';
 import { directoryHeaders, fileHeaders, isUnchanged, rangeOf } from './file-headers.ts';
 import { digestOf, modeOf, needBody } from './upload-headers.ts';
@@ -129,7 +129,7 @@ async function putFile({ c, lease, path, signal, watchdog }: Transfer, limit: nu
   const sha256 = digestOf(c);
   const mode = modeOf(c);
   const unchanged = /^"([0-9-]+)"$/.exec(c.req.header('if-match') ?? '')?.[1];
-  const body = checked(bodyOf(c), { limit, sha256: undefined, onChunk: () => watchdog.touch() });
+  const body = streamOf(bodyOf(c), () => watchdog.touch());
   const { created, tag, ...written } = await lease.workspace.files.write(path, body, {
     limit,
     signal,
@@ -143,12 +143,13 @@ async function putFile({ c, lease, path, signal, watchdog }: Transfer, limit: nu
 }
 
 async function putTar({ c, lease, path, signal, watchdog }: Transfer, limit: number): Promise<Response> {
-  const body = checked(bodyOf(c), { limit, sha256: digestOf(c), onChunk: () => watchdog.touch() });
+  const body = streamOf(checked(bodyOf(c), { limit, sha256: digestOf(c) }), () => watchdog.touch());
   return c.json({ path, ...(await lease.workspace.files.unpack(path, body, signal)) });
 }
 
-function bodyOf(c: Context<HttpEnv>): ReadableStream<Uint8Array> {
-  return c.req.raw.body ?? new Blob([]).stream();
+/** The request's bytes; from the connection itself where there is one, since a web stream over it copies every chunk. */
+function bodyOf(c: Context<HttpEnv>): AsyncIterable<Uint8Array> {
+  return c.env.incoming ?? c.req.raw.body ?? new Blob([]).stream();
 }
 
 /** What stands behind `/files/`, decoded; empty for the workspace itself. */

@@ -65,7 +65,7 @@ function excerpts(text: string, starts: readonly number[], length: number): { fr
   const found: { from: number; text: string; end: number }[] = [];
   for (const [i, line] of lineNumbers(text, starts).entries()) {
     const begin = before(text, starts[i]!);
-    const end = after(text, starts[i]! + length);
+    const end = after(text, starts[i]! + Math.max(0, length - 1));
     const last = found.at(-1);
     if (last !== undefined && begin.at <= last.end) {
       last.text += text.slice(last.end, Math.max(end, last.end));

@@ -11,7 +11,7 @@ import { unpackTar } from './files-unpack.ts';
 import { writeFile } from './files-write.ts';
 import { resolveFile, resolvePath, shown } from './paths.ts';
 import type { Container } from './runtime.ts';
-import type { FilesPort, FileStat } from './workspace.ts';
+import type { FilesPort, FileStat, OpenFile } from './workspace.ts';
 
 export interface FilesOptions {
   /** What relative paths are under. */
@@ -51,7 +51,7 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
     list: async (path, list = {}) => listFiles(host, limits, resolve(path), path, list),
     async edit(path, oldText, newText, { all = false, signal } = {}) {
       await using file = await files.open(path, signal);
-      const edited = replaceText(path, await textOf(file, editLimit), oldText, newText, all);
+      const edited = replaceText(path, await textOf(file, path, editLimit), oldText, newText, all);
       const body = new Blob([edited.text]).stream();
       await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
       return { path: file.stat.path, count: edited.count, lines: edited.lines };
@@ -79,8 +79,8 @@ function checkRange(offset: number, length: number | undefined): void {
   }
 }
 
-async function textOf(file: Awaited<ReturnType<FilesPort['open']>>, limit: number): Promise<string> {
-  const { path, size } = file.stat;
+async function textOf(file: OpenFile, path: string, limit: number): Promise<string> {
+  const { size } = file.stat;
   if (size > limit) {
     throw new AppError('too_large', `${shown(path)} has ${size} bytes; only files of at most ${limit} can be edited.`);
   }

@@ -12,9 +12,14 @@ fail() {
   exit 3
 }
 
+# A tool that the image has not is a busybox's, where one is mounted beside this bash.
 need() {
   local tool
-  for tool; do type -P "$tool" >/dev/null || fail missing "$tool"; done
+  for tool; do
+    type -P "$tool" >/dev/null && continue
+    [[ -x /opt/berth/busybox ]] || fail missing "$tool"
+    eval "$tool() { /opt/berth/busybox $tool \"\$@\"; }"
+  done
 }
 
 # REPLY: mode in hex, size, mtime, and a tag that changes whenever the file does.

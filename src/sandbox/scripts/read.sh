@@ -1,5 +1,5 @@
 # PATH MARK: prints its facts, takes a line `OFFSET LENGTH` (no LENGTH: to the end), prints those bytes and the mark.
-need stat cat
+need stat cat head dd
 mark=$2
 if [[ -f $1 ]]; then
   exec 3<"$1" || fail tool

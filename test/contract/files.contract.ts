@@ -1,0 +1,531 @@
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { extract, pack, type Header } from 'tar-stream';
+import { AppError, type ErrorCode } from '../../src/errors.ts';
+import type { Container } from '../../src/sandbox/runtime.ts';
+import type { FilesPort } from '../../src/sandbox/workspace.ts';
+import { eventually, sh } from '../support/run.ts';
+
+export interface FilesSubject {
+  readonly files: FilesPort;
+  readonly container: Container;
+  /** Where relative paths lead. */
+  readonly root: string;
+  /** Makes a shell script run beside the files in the same place; `null` where there is no shell. */
+  readonly shell: string | null;
+  dispose(): Promise<void>;
+}
+
+const KiB = 1024;
+
+/** What every sandbox owes those who read and write its files, whatever its image. */
+export function filesContract(name: string, start: () => Promise<FilesSubject>): void {
+  describe(name, { timeout: 180_000 }, () => {
+    let subject: FilesSubject;
+    let files: FilesPort;
+    before(async () => {
+      subject = await start();
+      files = subject.files;
+    });
+    after(() => subject.dispose());
+    const run = (script: string) => sh(subject.container, `cd '${subject.root}' && ${script}`);
+
+    describe('write and read', () => {
+      for (const size of [0, 1, 51, 52, 53, 64 * KiB, 3 * 1024 * KiB + 7]) {
+        test(`${size} bytes come back as they went`, async () => {
+          const bytes = randomBytes(size);
+          const written = await files.write('a/b/data.bin', chunked(bytes, 50_000));
+          assert.equal(written.path, `${subject.root}/a/b/data.bin`);
+          assert.equal(written.size, size);
+          assert.equal(written.sha256, createHash('sha256').update(bytes).digest('hex'));
+          assert.deepEqual(await read(files, 'a/b/data.bin'), bytes);
+        });
+      }
+
+      test('ranges', async () => {
+        await files.write('digits', text('0123456789'));
+        const part = async (offset: number, length?: number) =>
+          String(await read(files, 'digits', { offset, ...(length !== undefined && { length }) }));
+        assert.equal(await part(0, 1), '0');
+        assert.equal(await part(3), '3456789');
+        assert.equal(await part(3, 4), '3456');
+        assert.equal(await part(8, 100), '89');
+        assert.equal(await part(10), '');
+        assert.equal(await part(1000, 5), '');
+        assert.equal(await part(5, 0), '');
+      });
+
+      test('a range far into a large file', async () => {
+        const bytes = randomBytes(2048 * KiB);
+        await files.write('large', chunked(bytes));
+        const range = { offset: 1_234_567, length: 345_678 };
+        assert.deepEqual(await read(files, 'large', range), bytes.subarray(1_234_567, 1_580_245));
+      });
+
+      test('open tells size, time and a tag that changes with the file', async () => {
+        const written = await files.write('tagged', text('one'));
+        const first = await facts(files, 'tagged');
+        assert.equal(first.stat.size, 3);
+        assert.equal(first.stat.type, 'file');
+        assert.ok(Math.abs(first.stat.mtime - Date.now() / 1000) < 60);
+        assert.equal(first.tag, written.tag);
+        assert.match(first.tag, /^[0-9-]+$/);
+        assert.equal((await facts(files, 'tagged')).tag, first.tag);
+        await files.write('tagged', text('two'));
+        assert.notEqual((await facts(files, 'tagged')).tag, first.tag);
+      });
+
+      test('a new file is 0644; another keeps its mode; a mode asked for is set', async () => {
+        assert.equal((await files.write('mode', text('x'))).created, true);
+        assert.equal((await files.stat('mode')).mode, 0o644);
+        assert.equal((await files.write('mode', text('x'), { mode: 0o750 })).created, false);
+        await files.write('mode', text('y'));
+        assert.equal((await files.stat('mode')).mode, 0o750);
+        await files.write('mode', text('y'), { mode: 0o6777 });
+        assert.equal((await files.stat('mode')).mode, 0o777);
+      });
+
+      test('hostile names are only names', async () => {
+        const names = [
+          '-rf',
+          '--help',
+          "it's",
+          '$(touch pwned)',
+          'a\nb',
+          '*',
+          '\u001b[31m',
+          'ü 日本',
+          '`id`',
+          '\\',
+          ' ',
+        ];
+        for (const one of names) {
+          await files.write(`names/${one}`, text(one));
+          assert.equal(String(await read(files, `names/${one}`)), one);
+        }
+        const { entries } = await files.list('names');
+        assert.deepEqual(entries.map(({ path }) => path).sort(), [...names].sort());
+      });
+
+      test('~ is the workspace', async () => {
+        await files.write('~/home.txt', text('h'));
+        assert.equal((await files.stat('home.txt')).path, `${subject.root}/home.txt`);
+      });
+    });
+
+    describe('refusals say what and change nothing', () => {
+      const cases: [string, ErrorCode, RegExp, (files: FilesPort) => Promise<unknown>][] = [
+        ['missing', 'not_found', /^"no\/where" does not exist\.$/, (f) => f.stat('no/where')],
+        ['missing to read', 'not_found', /^"no" does not exist\.$/, (f) => f.read('no')],
+        ['through a file', 'not_found', /^A part of "plain\/x" is a file/, (f) => f.stat('plain/x')],
+        ['reading a directory', 'conflict', /^"dir" is a directory\.$/, (f) => f.read('dir')],
+        ['writing a directory', 'conflict', /^"dir" is a directory\.$/, (f) => f.write('dir', text('x'))],
+        ['a name for a directory', 'invalid_argument', /names a directory/, (f) => f.write('dir/', text('x'))],
+        ['under a file', 'not_found', /^A part of "plain\/x\/y" is a file/, (f) => f.write('plain/x/y', text('x'))],
+        ['listing a file', 'conflict', /^"plain" is not a directory\.$/, (f) => f.list('plain')],
+        ['a tar of a file', 'conflict', /^"plain" is not a directory\.$/, (f) => f.archive('plain')],
+        ['a NUL byte', 'invalid_argument', /NUL/, (f) => f.stat('a\0b')],
+        ['a name too long', 'invalid_argument', /too long/, (f) => f.write('n'.repeat(300), text('x'))],
+        ['a path too long', 'invalid_argument', /at most 4095 bytes/, (f) => f.stat('p/'.repeat(3000))],
+        ['a device', 'conflict', /neither a regular file/, (f) => f.read('/dev/zero')],
+        ['a bad offset', 'invalid_argument', /^offset must be/, (f) => f.read('plain', { offset: -1 })],
+        ['a bad depth', 'invalid_argument', /^depth must be/, (f) => f.list('dir', { depth: 0 })],
+        ['a bad glob', 'invalid_argument', /^glob must/, (f) => f.list('dir', { glob: '{a,b}'.repeat(8) })],
+      ];
+      before(async () => {
+        await files.write('plain', text('plain'));
+        await files.write('dir/inside', text('inside'));
+      });
+      for (const [title, code, message, act] of cases) {
+        test(title, async () => {
+          await assert.rejects(act(files), (error) => isError(error, code, message));
+        });
+      }
+      after(async () => {
+        assert.equal(String(await read(files, 'plain')), 'plain');
+        const { entries } = await files.list('dir');
+        assert.deepEqual(
+          entries.map(({ path }) => path),
+          ['inside'],
+        );
+      });
+    });
+
+    describe('an upload that breaks leaves nothing', () => {
+      const listing = async () => (await files.list('.', { depth: 9 })).entries.map(({ path }) => path);
+      const breaks: [string, ErrorCode | null, () => Promise<unknown>][] = [
+        ['too short', 'invalid_argument', () => files.write('up/new/f', text('abc'), { size: 4 })],
+        ['too long', 'invalid_argument', () => files.write('up/new/f', text('abc'), { size: 2 })],
+        ['over the limit', 'too_large', () => files.write('up/new/f', text('abc'), { limit: 2 })],
+        ['another digest', 'invalid_argument', () => files.write('up/new/f', text('abc'), { sha256: '0'.repeat(64) })],
+        ['source fails', null, () => files.write('up/new/f', failing(200 * KiB))],
+        ['source fails at once', null, () => files.write('up/new/f', failing(0))],
+        ['tar source fails', 'invalid_argument', () => files.unpack('up/new', failing(10 * KiB))],
+        [
+          'tar cut short',
+          'invalid_argument',
+          async () => files.unpack('up/new', chunked((await tarOf(['f', 'x'.repeat(2000)])).subarray(0, 1600))),
+        ],
+      ];
+      for (const [title, code, act] of breaks) {
+        test(title, async () => {
+          const before = await listing();
+          await assert.rejects(act(), (error) => code === null || isError(error, code, /./));
+          assert.deepEqual(await listing(), before);
+        });
+      }
+
+      test('an abort', async () => {
+        const before = await listing();
+        const stop = new AbortController();
+        const endless = new ReadableStream<Uint8Array>({
+          async pull(controller) {
+            controller.enqueue(new Uint8Array(KiB));
+            await new Promise((resolve) => setTimeout(resolve, 2));
+          },
+        });
+        setTimeout(() => stop.abort(), 300);
+        const write = files.write('up/new/f', endless, { signal: stop.signal });
+        await assert.rejects(write, (error) => isError(error, 'cancelled', /cancelled/));
+        await eventually(async () => String(await listing()) === String(before));
+      });
+
+      test('a file that was there stays as it was', async () => {
+        await files.write('kept', text('kept'), { mode: 0o600 });
+        await assert.rejects(files.write('kept', failing(100 * KiB)));
+        assert.equal(String(await read(files, 'kept')), 'kept');
+        assert.equal((await files.stat('kept')).mode, 0o600);
+      });
+
+      test('what a killed upload left is swept by the next', async () => {
+        await files.write('swept/.berth-upload-999999999', text('left over'));
+        await files.write('swept/f', text('x'));
+        const { entries } = await files.list('swept');
+        assert.deepEqual(
+          entries.map(({ path }) => path),
+          ['f'],
+        );
+      });
+    });
+
+    describe('list', () => {
+      before(async () => {
+        for (const path of ['a.py', 'b.txt', '.hidden.py', 'sub/c.py', 'sub/deep/d.py', 'sub/deep/e.txt']) {
+          await files.write(`tree/${path}`, text('12345'));
+        }
+      });
+      const paths = async (options: { depth?: number; glob?: string } = {}) =>
+        (await files.list('tree', options)).entries.map(({ path }) => path);
+
+      test('one level by default, sorted', async () => {
+        assert.deepEqual(await paths(), ['.hidden.py', 'a.py', 'b.txt', 'sub']);
+      });
+      test('deeper', async () => {
+        assert.deepEqual(await paths({ depth: 2 }), ['.hidden.py', 'a.py', 'b.txt', 'sub', 'sub/c.py', 'sub/deep']);
+      });
+      test('globs', async () => {
+        assert.deepEqual(await paths({ glob: '*.py' }), ['.hidden.py', 'a.py']);
+        assert.deepEqual(await paths({ glob: '*.py', depth: 3 }), ['.hidden.py', 'a.py', 'sub/c.py', 'sub/deep/d.py']);
+        assert.deepEqual(await paths({ glob: '**/*.py' }), ['.hidden.py', 'a.py', 'sub/c.py', 'sub/deep/d.py']);
+        assert.deepEqual(await paths({ glob: 'sub/*/[de].{py,txt}' }), ['sub/deep/d.py', 'sub/deep/e.txt']);
+      });
+      test('facts of an entry', async () => {
+        const { entries } = await files.list('tree', { glob: 'a.py' });
+        const [entry] = entries;
+        assert.deepEqual({ ...entry, mtime: 0 }, { path: 'a.py', type: 'file', size: 5, mtime: 0, mode: 0o644 });
+        assert.ok(Math.abs(entry!.mtime - Date.now() / 1000) < 60);
+      });
+      test('an empty directory', async () => {
+        await files.unpack('hollow', tarStream([{ name: 'x/', type: 'directory' }]));
+        assert.deepEqual(await files.list('hollow/x'), { entries: [], truncated: false });
+      });
+      test('a cap', async () => {
+        await files.unpack('crowd', tarStream(...Array.from({ length: 5100 }, (_, i) => [{ name: `f${i}` }] as const)));
+        const { entries, truncated } = await files.list('crowd');
+        assert.equal(entries.length, 5000);
+        assert.equal(truncated, true);
+        assert.equal((await files.list('crowd', { glob: 'f509?' })).entries.length, 10);
+      });
+    });
+
+    describe('edit', () => {
+      test('replaces once, keeps the mode, shows the lines around', async () => {
+        await files.write('e.txt', text('1\n2\n3\n4\n5\n6\n7\n8\n9\n'), { mode: 0o755 });
+        const edited = await files.edit('e.txt', '5\n', 'five\n5b\n');
+        assert.deepEqual(edited, {
+          path: `${subject.root}/e.txt`,
+          count: 1,
+          lines: [{ from: 2, text: '2\n3\n4\nfive\n5b\n6\n7\n8' }],
+        });
+        assert.equal(String(await read(files, 'e.txt')), '1\n2\n3\n4\nfive\n5b\n6\n7\n8\n9\n');
+        assert.equal((await files.stat('e.txt')).mode, 0o755);
+      });
+      test('must be unambiguous', async () => {
+        await files.write('e2.txt', text('a\nb a\na\n'));
+        const twice = /must occur exactly once in "e2.txt", but occurs 3 times \(lines 1, 2, 3\)/;
+        await assert.rejects(files.edit('e2.txt', 'a', 'x'), (error) => isError(error, 'invalid_argument', twice));
+        assert.equal((await files.edit('e2.txt', 'a', '$&', { all: true })).count, 3);
+        assert.equal(String(await read(files, 'e2.txt')), '$&\nb $&\n$&\n');
+      });
+      test('must be there, in text', async () => {
+        await files.write('e3.txt', text('a  b\r\n'));
+        const hint = /does not occur in "e3.txt"; nothing was changed\. With other white space/;
+        await assert.rejects(files.edit('e3.txt', 'a b\n', 'x'), (error) => isError(error, 'invalid_argument', hint));
+        await files.write('e4.bin', chunked(Buffer.from([0xff, 0xfe, 0x41])));
+        await assert.rejects(files.edit('e4.bin', 'A', 'x'), (error) =>
+          isError(error, 'invalid_argument', /not UTF-8/),
+        );
+      });
+      test('keeps a byte order mark and line ends', async () => {
+        await files.write('bom.txt', text('\ufeffone\r\ntwo\r\n'));
+        await files.edit('bom.txt', 'two', 'zwei');
+        assert.equal((await read(files, 'bom.txt')).toString('utf8'), '\ufeffone\r\nzwei\r\n');
+      });
+      test('fails when the file changed meanwhile', async () => {
+        const { tag } = await files.write('race', text('1'));
+        await files.write('race', text('2'));
+        const write = files.write('race', text('3'), { unchanged: tag! });
+        await assert.rejects(write, (error) => isError(error, 'conflict', /changed while/));
+        assert.equal(String(await read(files, 'race')), '2');
+      });
+    });
+
+    describe('tar', () => {
+      test('a directory there and back', async () => {
+        const long = `${'long'.repeat(30)}/${'x'.repeat(150)}`;
+        const entries = { 'a.txt': 'alpha', 'd/e.sh': 'echo', [long]: 'deep', ü: 'umlaut', empty: '' };
+        for (const [path, content] of Object.entries(entries)) await files.write(`src/${path}`, text(content));
+        await files.write('src/d/e.sh', text('echo'), { mode: 0o755 });
+        const tar = await bytesOf(await files.archive('src'));
+        assert.deepEqual(await files.unpack('copy/of', chunked(tar, 777)), { files: 5, bytes: 19 });
+        for (const [path, content] of Object.entries(entries))
+          assert.equal(String(await read(files, `copy/of/${path}`)), content);
+        assert.equal((await files.stat('copy/of/d/e.sh')).mode, 0o755);
+        const again = await namesIn(await bytesOf(await files.archive('copy/of')));
+        assert.deepEqual(again.sort(), (await namesIn(tar)).sort());
+      });
+
+      test('merges into what is there', async () => {
+        await files.write('merge/keep', text('keep'));
+        await files.write('merge/d/old', text('old'));
+        await files.write('merge/d/replaced', text('old'));
+        await files.unpack('merge', tarStream([{ name: 'd/replaced' }, 'new'], [{ name: 'd/new/n' }, 'n']));
+        const { entries } = await files.list('merge', { depth: 3 });
+        const found = entries.filter(({ type }) => type === 'file').map(({ path }) => path);
+        assert.deepEqual(found, ['d/new/n', 'd/old', 'd/replaced', 'keep']);
+        assert.equal(String(await read(files, 'merge/d/replaced')), 'new');
+      });
+
+      test('links come, wherever they point, and nothing is written through them', async () => {
+        const links = tarStream(
+          [{ name: 'bin/python', type: 'symlink', linkname: '/usr/bin/python3' }],
+          [{ name: 'rel', type: 'symlink', linkname: '../..' }],
+          [{ name: 'file' }, 'f'],
+          [{ name: 'hard', type: 'link', linkname: 'file' }],
+        );
+        assert.deepEqual(await files.unpack('links', links), { files: 4, bytes: 1 });
+        const { entries } = await files.list('links', { depth: 2 });
+        const targets = Object.fromEntries(entries.map(({ path, target }) => [path, target]));
+        assert.equal(targets['bin/python'], '/usr/bin/python3');
+        assert.equal(targets['rel'], '../..');
+        assert.equal(String(await read(files, 'links/hard')), 'f');
+      });
+
+      test('set-user-id and sticky bits are dropped', async () => {
+        await files.unpack(
+          'suid',
+          tarStream([{ name: 's', mode: 0o7755 }, 's'], [{ name: 'd/', type: 'directory', mode: 0o3777 }]),
+        );
+        assert.equal((await files.stat('suid/s')).mode, 0o755);
+        assert.equal((await files.stat('suid/d')).mode & 0o7000, 0);
+      });
+
+      const hostile: [string, RegExp, ErrorCode, Entries][] = [
+        ['..', /"\.\.\/x" has a name outside/, 'invalid_argument', [[{ name: '../x' }, 'x']]],
+        ['.. inside', /outside/, 'invalid_argument', [[{ name: 'a/../../x' }, 'x']]],
+        ['an absolute name', /"\/etc\/x" has a name outside/, 'invalid_argument', [[{ name: '/etc/x' }, 'x']]],
+        ['a FIFO', /neither a file/, 'invalid_argument', [[{ name: 'f', type: 'fifo' }]]],
+        [
+          'a device',
+          /neither a file/,
+          'invalid_argument',
+          [[{ name: 'n', type: 'character-device', devmajor: 1, devminor: 3 }]],
+        ],
+        [
+          'a hard link out',
+          /link to no file/,
+          'invalid_argument',
+          [[{ name: 'h', type: 'link', linkname: '/etc/passwd' }]],
+        ],
+        [
+          'through a link',
+          /through a symbolic link/,
+          'invalid_argument',
+          [[{ name: 'l', type: 'symlink', linkname: '/tmp' }], [{ name: 'l/x' }, 'x']],
+        ],
+        [
+          'a file over a directory',
+          /swap .* at "dir" in "hostile"; nothing/,
+          'conflict',
+          [
+            [{ name: 'new' }, 'x'],
+            [{ name: 'dir' }, 'x'],
+          ],
+        ],
+        ['a directory over a file', /swap .* at "file" in "hostile"/, 'conflict', [[{ name: 'file/x' }, 'x']]],
+      ];
+      for (const [title, message, code, entries] of hostile) {
+        test(`refused whole: ${title}`, async () => {
+          await files.write('hostile/dir/inside', text('inside'));
+          await files.write('hostile/file', text('file'));
+          const unpack = files.unpack('hostile', tarStream([{ name: 'first' }, 'first'], ...entries));
+          await assert.rejects(unpack, (error) => isError(error, code, message));
+          const { entries: left } = await files.list('hostile', { depth: 3 });
+          assert.deepEqual(
+            left.map(({ path }) => path),
+            ['dir', 'dir/inside', 'file'],
+          );
+        });
+      }
+
+      test('not a tar', async () => {
+        for (const body of ['', 'x'.repeat(5000)])
+          await assert.rejects(files.unpack('t', text(body)), (error) =>
+            isError(error, 'invalid_argument', /plain tar/),
+          );
+        const gzip = chunked(Buffer.from([0x1f, 0x8b, 8, 0]));
+        await assert.rejects(files.unpack('t', gzip), (error) => isError(error, 'invalid_argument', /gzip/));
+      });
+    });
+
+    test('links are followed, also when written', async (t) => {
+      if (!subject.shell) return t.skip('no shell');
+      await run(
+        'mkdir -p ln && echo real > ln/real && ln -s real ln/link && ln -s nowhere ln/dangling && ln -s loop ln/loop',
+      );
+      assert.equal(String(await read(files, 'ln/link')), 'real\n');
+      await files.write('ln/link', text('through\n'));
+      assert.equal(await run('readlink ln/link; cat ln/real'), 'real\nthrough\n');
+      await assert.rejects(files.stat('ln/dangling'), (error) => isError(error, 'not_found', /./));
+      await assert.rejects(files.stat('ln/loop'), (error) => isError(error, 'not_found', /loop of links/));
+    });
+
+    test('a FIFO does not block', async (t) => {
+      if (!subject.shell) return t.skip('no shell');
+      await run('mkfifo pipe');
+      await assert.rejects(files.read('pipe'), (error) => isError(error, 'conflict', /neither a regular file/));
+      await assert.rejects(files.write('pipe', text('x')), (error) => isError(error, 'conflict', /neither a regular/));
+    });
+
+    test('a file cut short while it is read is an error, not a short body', async (t) => {
+      if (!subject.shell) return t.skip('no shell');
+      await files.write('shrinks', chunked(randomBytes(8 * 1024 * KiB)));
+      const reader = (await files.read('shrinks')).getReader();
+      await reader.read();
+      await run(': > shrinks');
+      const rest = async () => {
+        while (!(await reader.read()).done);
+      };
+      await assert.rejects(rest(), (error) => isError(error, 'conflict', /cut short/));
+    });
+
+    test('nothing runs on after a transfer, whole, given up or aborted', async (t) => {
+      if (!subject.shell) return t.skip('no shell');
+      await files.write('flow', chunked(randomBytes(8 * 1024 * KiB)));
+      await (await files.read('flow')).cancel();
+      const reader = (await files.read('flow')).getReader();
+      await reader.read();
+      await reader.cancel();
+      const stop = new AbortController();
+      const aborted = await files.archive('.', stop.signal);
+      stop.abort();
+      await assert.rejects(bytesOf(aborted), (error) => isError(error, 'cancelled', /cancelled/));
+      await using file = await files.open('flow');
+      await file[Symbol.asyncDispose]();
+      await eventually(async () => !(await run(`${subject.shell} || true`)).includes('berth-upload'));
+    });
+  });
+}
+
+type Entries = readonly (readonly [Partial<Header> & { name: string }, string?])[];
+
+function isError(error: unknown, code: ErrorCode, message: RegExp): true {
+  assert.ok(error instanceof AppError, String(error));
+  assert.equal(error.code, code, error.message);
+  assert.match(error.message, message);
+  assert.match(error.message, /^[^\n]+[.]$/);
+  assert.doesNotMatch(error.message, /overlay|berth-fake|var\/lib/);
+  return true;
+}
+
+function text(content: string): ReadableStream<Uint8Array> {
+  return chunked(Buffer.from(content));
+}
+
+function chunked(bytes: Uint8Array, size = 64 * KiB): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (at >= bytes.length) return controller.close();
+      controller.enqueue(bytes.subarray(at, at + size));
+      at += size;
+    },
+  });
+}
+
+/** Some bytes, then an error, as of a client that has gone. */
+function failing(size: number): ReadableStream<Uint8Array> {
+  let sent = false;
+  return new ReadableStream({
+    pull(controller) {
+      if (sent || size === 0) throw new Error('the client has gone');
+      sent = true;
+      controller.enqueue(new Uint8Array(size));
+    },
+  });
+}
+
+async function bytesOf(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function read(files: FilesPort, path: string, range: { offset?: number; length?: number } = {}): Promise<Buffer> {
+  return await bytesOf(await files.read(path, range));
+}
+
+async function facts(files: FilesPort, path: string) {
+  await using file = await files.open(path);
+  return { stat: file.stat, tag: file.tag };
+}
+
+function tarStream(...entries: Entries): ReadableStream<Uint8Array> {
+  const tar = pack();
+  for (const [header, content] of entries) tar.entry(header, content ?? '');
+  tar.finalize();
+  const iterator = (tar as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await iterator.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  });
+}
+
+async function tarOf(...files: [string, string][]): Promise<Buffer> {
+  return await bytesOf(tarStream(...files.map(([name, content]) => [{ name }, content] as const)));
+}
+
+async function namesIn(tar: Uint8Array): Promise<string[]> {
+  const names: string[] = [];
+  const reading = extract();
+  reading.end(tar);
+  for await (const entry of reading) {
+    names.push(entry.header.name);
+    entry.resume();
+  }
+  return names;
+}

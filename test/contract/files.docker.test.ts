@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
+import { after, before, describe, test } from 'node:test';
+import { AppError } from '../../src/errors.ts';
+import { createFiles } from '../../src/sandbox/files.ts';
+import type { Container, ContainerSpec } from '../../src/sandbox/runtime.ts';
+import type { FilesPort } from '../../src/sandbox/workspace.ts';
+import { hostImage, MiB, newInstance, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';
+import { run, sh } from '../support/run.ts';
+import { filesContract } from './files.contract.ts';
+
+const processes = 'for p in /proc/[0-9]*; do tr "\\0" " " < $p/cmdline; echo; done 2>/dev/null';
+
+for (const image of new Set([testImage, process.env['BERTH_TEST_BUSYBOX_IMAGE'] ?? testImage])) {
+  filesContract(`files in a sandbox of ${image}`, async () => {
+    const { container, dispose } = await sandbox({ image });
+    return { container, root: '/workspace', files: createFiles(container), shell: processes, dispose };
+  });
+}
+
+describe('files in a hardened sandbox', { timeout: 120_000 }, () => {
+  let container: Container;
+  let files: FilesPort;
+  let dispose = async () => {};
+  before(async () => {
+    ({ container, dispose } = await sandbox({}));
+    files = createFiles(container);
+  });
+  after(() => dispose());
+
+  const refused: [string, AppError['code'], RegExp, () => Promise<unknown>][] = [
+    [
+      'writing into a read-only system',
+      'forbidden',
+      /^"\/etc\/x" is on a read-only file system\.$/,
+      () => files.write('/etc/x', body('x')),
+    ],
+    ['replacing a file of root', 'forbidden', /"\/etc\/passwd"/, () => files.write('/etc/passwd', body('x'))],
+    ['reading a secret of root', 'forbidden', /no permission for "\/etc\/shadow"/, () => files.read('/etc/shadow')],
+    ['listing a directory of root', 'forbidden', /no permission for "\/root"/, () => files.list('/root')],
+    ['unpacking outside', 'forbidden', /read-only/, () => files.unpack('/etc/new', body('\0'.repeat(1024)))],
+    [
+      'more than there is room for',
+      'disk_full',
+      /^No space is left for "\/tmp\/big"\.$/,
+      () => files.write('/tmp/big', zeros(80 * MiB)),
+    ],
+  ];
+  for (const [title, code, message, act] of refused) {
+    test(`refused: ${title}`, async () => {
+      await assert.rejects(act(), (error) => {
+        assert.ok(error instanceof AppError);
+        assert.equal(error.code, code, error.message);
+        assert.match(error.message, message);
+        return true;
+      });
+      assert.equal(await sh(container, 'ls -A /tmp'), '');
+    });
+  }
+
+  test('files belong to the sandbox’s user, also in tmpfs', async () => {
+    await files.write('/tmp/mine', body('x'));
+    await files.write('mine', body('x'));
+    assert.equal(await sh(container, 'stat -c %u:%g /tmp/mine mine; rm /tmp/mine'), '1000:1000\n1000:1000\n');
+  });
+
+  test('a stalled download holds up neither other execs nor the removal', async () => {
+    const own = await sandbox({});
+    const big = createFiles(own.container);
+    await big.write('big', zeros(64 * MiB));
+    const reader = (await big.read('big')).getReader();
+    await reader.read();
+    const began = performance.now();
+    for (let i = 0; i < 3; i += 1) assert.equal((await run(own.container, ['echo', 'on'])).stdout, 'on\n');
+    await own.container.remove();
+    assert.ok(performance.now() - began < 5000);
+    const rest = async () => {
+      while (!(await reader.read()).done);
+    };
+    await assert.rejects(rest(), (error) => error instanceof AppError && error.code === 'sandbox_lost');
+    await own.dispose();
+  });
+
+  // While its writer is dead and its reader stands still, the engine lets no other exec of the container end.
+  test('a stalled download whose writer was killed lets other execs go on once it is given up', async () => {
+    await files.write('stalled', zeros(64 * MiB));
+    const reader = (await files.read('stalled')).getReader();
+    await reader.read();
+    const killing = sh(container, 'kill -9 $(grep -alz "^cat" /proc/[0-9]*/cmdline | cut -d/ -f3); echo killed');
+    await setTimeout(500);
+    await reader.cancel();
+    assert.equal(await killing, 'killed\n');
+    assert.equal((await run(container, ['echo', 'on'])).stdout, 'on\n');
+  });
+});
+
+if (await hasBusybox()) {
+  filesContract('files in a sandbox of an image that is empty', async () => {
+    const { container, dispose } = await sandbox({ image: hostImage });
+    return { container, root: '/workspace', files: createFiles(container), shell: null, dispose };
+  });
+} else {
+  test('an image without tools says what it lacks', { timeout: 60_000 }, async () => {
+    const { container, dispose } = await sandbox({ image: hostImage });
+    try {
+      await assert.rejects(createFiles(container).write('x', body('x')), {
+        code: 'unsupported',
+        message: "This sandbox's image has no stat, which this file operation needs.",
+      });
+    } finally {
+      await dispose();
+    }
+  });
+}
+
+/** Whether the session host's image brings tools for images that have none. */
+async function hasBusybox(): Promise<boolean> {
+  const { container, dispose } = await sandbox({ image: hostImage });
+  try {
+    return (await run(container, ['/opt/berth/bash', '-c', '[[ -x /opt/berth/busybox ]]'])).code === 0;
+  } finally {
+    await dispose();
+  }
+}
+
+async function sandbox(spec: Partial<ContainerSpec>): Promise<{
+  container: Container;
+  dispose: () => Promise<void>;
+}> {
+  const instance = newInstance();
+  const runtime = testRuntime({ instance });
+  const container = await runtime.open(specOf(`berth-${instance}-files`, spec));
+  const dispose = async () => {
+    await runtime[Symbol.asyncDispose]();
+    await sweep(instance);
+  };
+  return { container, dispose };
+}
+
+function body(content: string): ReadableStream<Uint8Array> {
+  return new Blob([content]).stream();
+}
+
+function zeros(size: number): ReadableStream<Uint8Array> {
+  let left = size;
+  return new ReadableStream({
+    pull(controller) {
+      if (left <= 0) return controller.close();
+      controller.enqueue(new Uint8Array(Math.min(left, 64 * 1024)));
+      left -= 64 * 1024;
+    },
+  });
+}
