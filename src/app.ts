@@ -59,7 +59,7 @@ export function createApp(ctx: AppContext): App {
     () => endpoint.sessions.size,
     ctx.registry,
   );
-  const tools = toolSet(config.tools.enabled);
+  const tools = toolSet(config.tools.enabled, config.open_webui.url === undefined ? ['fetch_attachments'] : []);
   const links = new Links(ctx.linkKey);
   const endpoint = new McpEndpoint({
     config,

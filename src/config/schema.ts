@@ -75,6 +75,17 @@ const auth = z.strictObject({
 });
 
 const openWebUi = z.strictObject({
+  url: optional(
+    httpUrl,
+    'Open WebUI as this server reaches it: calls with a user’s own token may then read the chat’s attachments.',
+  ),
+  progress: setting(
+    flag,
+    false,
+    'Show the progress of long calls in the chat, with `url`, a user’s own token, and `message_header`.',
+  ),
+  message_header: setting(header, 'X-OpenWebUI-Message-Id', 'Header that names the message being written.'),
+  chat_header: setting(header, 'X-OpenWebUI-Chat-Id', 'Header that names the chat, for `url`.'),
   jwt_secret: optional(secret, 'Open WebUI’s `FORWARD_USER_INFO_HEADER_JWT_SECRET`, for keys with `users: signed`.'),
   session_secret: optional(
     secret,

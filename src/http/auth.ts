@@ -18,9 +18,10 @@ export function authenticate(config: Config) {
     const tokens = [bearerToken(header('authorization')), header(config.open_webui.jwt_header)];
     const secrets = tokens.filter((token) => token !== undefined).filter((token) => token.length >= shortestSecret);
     c.set('secrets', secrets);
-    const principal = await identify(header);
+    const { principal, userToken } = await identify(header);
     if (principal.refusal !== undefined && c.req.path !== '/mcp') throw new AppError('unauthorized', principal.refusal);
     c.set('principal', principal);
+    c.set('userToken', userToken);
     await next();
   });
 }

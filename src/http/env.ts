@@ -12,6 +12,8 @@ export interface HttpEnv {
     log: Logger;
     /** Set by authentication. */
     principal: Principal;
+    /** The user's own token of the application in front, where that is the proof. */
+    userToken: string | undefined;
     /** The bearer token that came, for redaction. */
     secrets: readonly string[];
     /** Fields of the request's log line; handlers add to it. */

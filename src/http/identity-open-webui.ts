@@ -12,6 +12,8 @@ export type Users = (header: HeaderOf) => Promise<User | { readonly refusal: str
 export interface TokenUsers {
   /** What the principal's id begins with. */
   readonly prefix: string;
+  /** The application in front takes the same token, so that calls may act there for the user. */
+  readonly forwarded?: true;
   /** The token's user; `undefined` for a token that is not good, or not of this kind. */
   readonly userOf: (token: string, header: HeaderOf) => Promise<User | undefined>;
 }
@@ -83,6 +85,7 @@ export function sessionTokens(settings: Settings): TokenUsers | undefined {
   const key = keyOf(settings.session_secret);
   return {
     prefix: 'webui',
+    forwarded: true,
     async userOf(token, header) {
       if (algorithmOf(token) !== 'HS256') return undefined;
       const claims = await jwtVerify(token, key, hs256).catch(() => undefined);

@@ -7,13 +7,19 @@ import { oidcTokens } from './identity-oidc.ts';
 import { headerUsers, sessionTokens, signedUsers, type TokenUsers, type Users } from './identity-open-webui.ts';
 import { boundedId, type HeaderOf, type User } from './identity-user.ts';
 
+export interface Identified {
+  readonly principal: Principal;
+  /** The token that was the proof, where the application in front takes it, too. */
+  readonly userToken?: string;
+}
+
 /** Finds out who sends a request. Rejects with `unauthorized` for who proves nothing. */
-export type Identify = (header: HeaderOf) => Promise<Principal>;
+export type Identify = (header: HeaderOf) => Promise<Identified>;
 
 const anonymous: Principal = { id: 'anonymous' };
 
 export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>): Identify {
-  if (config.auth.mode === 'none') return async () => anonymous;
+  if (config.auth.mode === 'none') return async () => ({ principal: anonymous });
   const find = keyFinder(config.auth.keys);
   const policy = groupPolicy(config.auth.groups);
   const users = { headers: headerUsers(config.open_webui), signed: signedUsers(config.open_webui) };
@@ -21,11 +27,12 @@ export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>)
   return async (header) => {
     const bearer = bearerToken(header('authorization'));
     const key = find(bearer);
-    if (key?.users) return keyUser(key, users[key.users], policy, header);
-    if (key) return keyPrincipal(key);
+    if (key?.users) return { principal: await keyUser(key, users[key.users], policy, header) };
+    if (key) return { principal: keyPrincipal(key) };
     const owner = bearer && (await tokenOwner(tokens, bearer, header));
     if (!owner) throw refused;
-    return userPrincipal(owner.prefix, owner.user, policy(owner.user.groups));
+    const principal = userPrincipal(owner.kind.prefix, owner.user, policy(owner.user.groups));
+    return owner.kind.forwarded ? { principal, userToken: bearer } : { principal };
   };
 }
 
@@ -36,9 +43,9 @@ export function bearerToken(header: string | undefined): string | undefined {
 }
 
 async function tokenOwner(kinds: readonly TokenUsers[], token: string, header: HeaderOf) {
-  for (const { prefix, userOf } of kinds) {
-    const user = await userOf(token, header);
-    if (user) return { prefix, user };
+  for (const kind of kinds) {
+    const user = await kind.userOf(token, header);
+    if (user) return { kind, user };
   }
   return undefined;
 }

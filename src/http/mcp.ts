@@ -17,6 +17,7 @@ export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> 
       log: c.get('log'),
       secrets: c.get('secrets'),
       baseUrl: baseUrl(c, config),
+      userToken: c.get('userToken'),
     };
     return endpoint.handle(c.req.raw, caller, body);
   });

@@ -3,6 +3,7 @@ import { AppError, toAppError } from '../errors.ts';
 import { withCallContext } from '../sandbox/call-context.ts';
 import type { Principal } from '../sandbox/key.ts';
 import type { Lease } from '../sandbox/sandboxes.ts';
+import type { ChatApi } from './chat-api.ts';
 import type { Tool } from './define-tool.ts';
 import type { McpContext } from './context.ts';
 import { linker } from './linker.ts';
@@ -21,6 +22,8 @@ export interface CallRequest {
   readonly signal: AbortSignal;
   /** Strings no result may show: the caller's own credentials. */
   readonly secrets: readonly string[];
+  /** The chat in the application in front, where the caller's own token opens it. */
+  readonly chat: ChatApi | undefined;
   /** How the client reaches the server, without a path. */
   readonly baseUrl: string;
   /** Absent when the client gave no progress token. */
@@ -80,6 +83,7 @@ function toolCall(
   return {
     ...base,
     report,
+    chat: request.chat,
     link: linker(ctx, request.baseUrl),
     get key() {
       const hints = { ...request.hints, endUser: principal.endUser };

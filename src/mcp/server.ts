@@ -8,6 +8,8 @@ import {
 } from '@modelcontextprotocol/server';
 import type { Logger } from 'pino';
 import type { Principal } from '../sandbox/key.ts';
+import { chatOf } from './chat-api.ts';
+import { ChatStatus } from './chat-status.ts';
 import type { McpContext } from './context.ts';
 import { forOpenWebUi, isOpenWebUi } from './open-webui.ts';
 import { runTool } from './run-tool.ts';
@@ -21,6 +23,8 @@ export interface Caller {
   readonly secrets: readonly string[];
   /** How this client reaches the server, without a path. */
   readonly baseUrl: string;
+  /** The user's own token of the application in front. */
+  readonly userToken: string | undefined;
 }
 
 /** Counts calls, so that nothing idles out or drains away under one. */
@@ -61,7 +65,11 @@ async function callTool(
   const end = tracker.begin();
   try {
     const side = transportSide(call, tracker);
-    const result = await runTool(tool, { ...caller, args: params.arguments, ...side }, ctx);
+    const chat = chatOf(ctx.config, caller.userToken, side.hints.header);
+    await using status = chat && ctx.config.open_webui.progress ? new ChatStatus(chat, caller.log) : undefined;
+    const onProgress = status && ((_: number, line: string) => status.report(line));
+    const request = { ...(onProgress && { onProgress }), ...caller, args: params.arguments, ...side, chat };
+    const result = await runTool(tool, request, ctx);
     return isOpenWebUi(caller.principal, side.hints.header)
       ? forOpenWebUi(result, call.sessionId === undefined)
       : result;

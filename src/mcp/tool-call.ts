@@ -4,6 +4,7 @@ import type { Key, Principal } from '../sandbox/key.ts';
 import type { LinkKind } from '../sandbox/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { Workspace } from '../sandbox/workspace.ts';
+import type { ChatApi } from './chat-api.ts';
 
 export interface Link {
   readonly url: string;
@@ -26,6 +27,8 @@ export interface ToolCall {
   readonly signal: AbortSignal;
   /** The sandbox, created or woken; held until the call has ended. */
   workspace(): Promise<Workspace>;
+  /** The chat in the application in front, where the caller's own token opens it. */
+  readonly chat: ChatApi | undefined;
   /** A URL that works without an account, for an absolute path of a sandbox, for so many seconds. */
   link(kind: LinkKind, handle: string, path: string, seconds: number): Link;
   /** Tells the client, where it asked to be told. `progress` only grows. */

@@ -1,4 +1,5 @@
 import type { ListedTool, Tool } from './define-tool.ts';
+import { attachmentTools } from './tools/attachments.ts';
 import { commandTools } from './tools/command.ts';
 import { fileTools } from './tools/files.ts';
 import { linkTools } from './tools/links.ts';
@@ -10,6 +11,7 @@ export const allTools: readonly Tool[] = [
   ...commandTools,
   ...fileTools,
   ...linkTools,
+  ...attachmentTools,
   ...terminalTools,
   ...sandboxTools,
 ];
@@ -20,9 +22,10 @@ export interface ToolSet {
   get(name: string): Tool | undefined;
 }
 
-/** `enabled` names a subset; empty = all. */
-export function toolSet(enabled: readonly string[]): ToolSet {
-  const chosen = enabled.length === 0 ? allTools : allTools.filter((tool) => enabled.includes(tool.name));
+/** `enabled` names a subset; empty = all. Those in `without` are left out: the server lacks what they need. */
+export function toolSet(enabled: readonly string[], without: readonly string[] = []): ToolSet {
+  const named = enabled.length === 0 ? allTools : allTools.filter((tool) => enabled.includes(tool.name));
+  const chosen = named.filter((tool) => !without.includes(tool.name));
   const tools = new Map(chosen.map((tool) => [tool.name, tool]));
   return { listed: [...tools.values()].map((tool) => tool.listed), get: (name) => tools.get(name) };
 }

@@ -36,9 +36,10 @@ async function principal(headers: Record<string, string>, entry: object = {}) {
     },
   });
   const all: Record<string, string> = { authorization: `Bearer ${key}`, 'X-OpenWebUI-User-Id': 'ada', ...headers };
-  return identifier(config)(
+  const { principal } = await identifier(config)(
     (name) => Object.entries(all).find(([other]) => other.toLowerCase() === name.toLowerCase())?.[1],
   );
+  return principal;
 }
 
 test('groups come from the header, percent-encoded where they are not ASCII', async () => {

@@ -76,6 +76,7 @@ test('the tools are those of the contract', () => {
       'edit_file',
       'share_file',
       'request_upload',
+      'fetch_attachments',
       'start_shell_session',
       'send_shell_input',
       'read_shell_output',
