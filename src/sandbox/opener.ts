@@ -1,5 +1,7 @@
 import type { Config, Template } from '../config.ts';
 import type { Logger } from '../log.ts';
+import { diagnosed } from './diagnosed.ts';
+import { Diagnosis } from './diagnosis/diagnose.ts';
 import { createFiles } from './files.ts';
 import type { Live, Opener } from './live.ts';
 import type { Container, ContainerRecord, ContainerSpec, DiskQuota, Runtime } from './runtime.ts';
@@ -73,7 +75,13 @@ export class SandboxOpener implements Opener {
     });
     const files = createFiles(container);
     const view = new SandboxView({ row, template: this.#template(row), container, host, files, quota: this.#quota });
-    return live(container, host, this.#options.decorate(view, row));
+    const workspace = diagnosed(view, this.#diagnosis(row, container));
+    return live(container, host, this.#options.decorate(workspace, row));
+  }
+
+  #diagnosis(row: SandboxRow, container: Container): Diagnosis {
+    const template = this.#template(row);
+    return new Diagnosis({ container, template: row.template, network: template.network, limits: template });
   }
 
   async #findQuota(): Promise<DiskQuota> {

@@ -1,0 +1,127 @@
+import type { Container } from '../runtime.ts';
+import type { Cause } from '../workspace.ts';
+import { type Failure, hostIn, looksCrowded, looksFull, looksKilled, looksOffline } from './evidence.ts';
+import { type Facts, type Fill, lookInside } from './facts.ts';
+
+/** A connection out of the sandbox that was refused. */
+export interface Denial {
+  /** `host:port` */
+  readonly target: string;
+  /** A sentence that names the host and the rule. */
+  readonly message: string;
+}
+
+export interface Surroundings {
+  readonly container: Pick<Container, 'exec' | 'usage'>;
+  readonly template: string;
+  readonly network: string;
+  readonly limits: { readonly memory: number; readonly pids: number };
+  /** Refusals of the last so many seconds, the last one last. Absent where there is no proxy. */
+  readonly denials?: (seconds: number) => readonly Denial[];
+}
+
+/**
+ * Finds out why commands failed. Nothing is looked at unless a command's own end gives a reason to: a `grep` without
+ * a match costs nothing.
+ */
+export class Diagnosis {
+  readonly #around: Surroundings;
+  #oomKills = 0;
+
+  constructor(around: Surroundings) {
+    this.#around = around;
+  }
+
+  /** `seconds` is how long ago the command began. */
+  async explain(failure: Failure, seconds: number): Promise<Cause | undefined> {
+    return (
+      this.#denied(seconds) ??
+      (await this.#memory(failure)) ??
+      (await this.#disk(failure)) ??
+      (await this.#pids(failure)) ??
+      this.#offline(failure)
+    );
+  }
+
+  #denied(seconds: number): Cause | undefined {
+    const denials = this.#around.denials?.(seconds) ?? [];
+    const messages = [...new Set(denials.map(({ message }) => message))];
+    const last = messages.at(-1);
+    if (last === undefined) return undefined;
+    const more = messages.length > 1 ? ` (and ${messages.length - 1} other refusals)` : '';
+    return { code: 'egress_denied', message: last + more };
+  }
+
+  async #memory(failure: Failure): Promise<Cause | undefined> {
+    if (!looksKilled(failure)) return undefined;
+    const facts = await lookInside(this.#around.container, 'memory');
+    const kills = (facts?.oomKills ?? 0) - this.#oomKills;
+    if (!facts || kills <= 0) return undefined;
+    this.#oomKills = facts.oomKills;
+    return { code: 'out_of_memory', message: this.#outOfMemory(facts, kills) };
+  }
+
+  #outOfMemory({ largest, fills }: Facts, kills: number): string {
+    const { memory } = this.#around.limits;
+    const tmp = fills.find(({ path, used }) => path === '/tmp' && used > memory / 10);
+    return [
+      `The sandbox ran out of memory: its limit is ${show(memory)}, and the kernel killed ${kills === 1 ? 'a process' : `${kills} processes`}.`,
+      largest && `The largest process now is ${largest.name} (pid ${largest.pid}) with ${show(largest.bytes)}.`,
+      tmp && `/tmp counts as memory and holds ${show(tmp.used)}.`,
+    ]
+      .filter(Boolean)
+      .join(' ');
+  }
+
+  async #disk(failure: Failure): Promise<Cause | undefined> {
+    const seen = looksFull(failure);
+    if (seen === 'no') return undefined;
+    const facts = await lookInside(this.#around.container, 'disk');
+    if (!facts)
+      return seen === 'certain' ? { code: 'disk_full', message: 'A disk of the sandbox is full.' } : undefined;
+    const full = facts.fills.find(isFull);
+    const fill = full ?? (seen === 'certain' ? facts.fills[0] : undefined);
+    return fill && { code: 'disk_full', message: diskFull(fill, facts, full !== undefined) };
+  }
+
+  async #pids(failure: Failure): Promise<Cause | undefined> {
+    if (!looksCrowded(failure)) return undefined;
+    const usage = await this.#around.container.usage(AbortSignal.timeout(3000)).catch(() => undefined);
+    const limit = usage?.pidsLimit || this.#around.limits.pids;
+    const message = `The sandbox reached its limit of ${limit} processes and threads; ${usage?.pids ?? 'too many'} exist now. End some, or call reset_session.`;
+    return { code: 'pids_limit', message };
+  }
+
+  #offline(failure: Failure): Cause | undefined {
+    const { network, template } = this.#around;
+    if (network === 'open' || !looksOffline(failure)) return undefined;
+    const host = hostIn(failure) ?? 'the host';
+    const why =
+      network === 'none'
+        ? `This sandbox has no network (template ${template})`
+        : 'Only HTTP and HTTPS leave this sandbox, through the proxy that HTTP_PROXY and HTTPS_PROXY name';
+    return { code: 'egress_denied', message: `${why}, so ${host} could not be reached.` };
+  }
+}
+
+function isFull({ size, used, filesFull }: Fill): boolean {
+  return filesFull || (size > 0 && size - used <= Math.max(size * 0.01, 1024 ** 2));
+}
+
+function diskFull({ path, size, used, filesFull }: Fill, { directories }: Facts, full: boolean): string {
+  const biggest = directories.slice(0, 5).map((one) => `${one.path} (${show(one.bytes)})`);
+  return [
+    full
+      ? `${path} is full: ${show(used)} of ${show(size)} are used${filesFull ? ', and no more files can be made' : ''}.`
+      : `A write did not fit; ${show(size - used)} of ${show(size)} are free in ${path} again.`,
+    path === '/workspace' && biggest.length > 0 && `The biggest directories are ${biggest.join(', ')}.`,
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
+function show(bytes: number): string {
+  const mebibytes = bytes / 1024 ** 2;
+  if (mebibytes >= 1024) return `${Number((mebibytes / 1024).toFixed(1))} GiB`;
+  return `${mebibytes >= 10 ? Math.round(mebibytes) : Number(mebibytes.toFixed(1))} MiB`;
+}

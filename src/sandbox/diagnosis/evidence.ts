@@ -1,0 +1,43 @@
+/** A command that has failed, as far as its cause may show in it. */
+export interface Failure {
+  readonly command: string;
+  readonly exitCode: number | null;
+  /** The last few KiB of each stream. */
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const killed = /\bkilled\b|out of memory|cannot allocate memory|MemoryError|bad_alloc|ENOMEM/i;
+const noSpace = /no space left on device|disk quota exceeded|ENOSPC|errno 28\b|(database or )?disk is full/i;
+const noProcess =
+  /resource temporarily unavailable|can(no|')t (start new thread|fork|create thread)|fork: retry|EAGAIN/i;
+const noNetwork =
+  /could not resolve|(temporary failure in )?name resolution|network is unreachable|name or service not known|ENOTFOUND|EAI_AGAIN|ENETUNREACH|failed to resolve|nodename nor servname/i;
+
+export function looksKilled({ exitCode, stderr }: Failure): boolean {
+  return exitCode === 137 || killed.test(stderr);
+}
+
+/** `certain` where the command itself said so on stderr. */
+export function looksFull({ stdout, stderr }: Failure): 'certain' | 'maybe' | 'no' {
+  if (noSpace.test(stderr)) return 'certain';
+  return noSpace.test(stdout) ? 'maybe' : 'no';
+}
+
+export function looksCrowded({ stderr }: Failure): boolean {
+  return noProcess.test(stderr);
+}
+
+export function looksOffline({ stdout, stderr }: Failure): boolean {
+  return noNetwork.test(stderr) || noNetwork.test(stdout);
+}
+
+const hostInError =
+  /(?:could not resolve (?:host|proxy)(?:name)?:? |failed to resolve |host=|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) |resolving )['"‘]?([a-z0-9][\w.-]{0,252})/i;
+const hostInUrl = /\b(?:https?|ssh|git|ftp):\/\/(?:[^\s/@'"]{1,200}@)?([a-z0-9][\w.-]{0,252})/i;
+
+/** The host that was not reached, where it can be told. */
+export function hostIn({ command, stderr }: Failure): string | undefined {
+  const found = hostInError.exec(stderr)?.[1] ?? hostInUrl.exec(command)?.[1] ?? hostInUrl.exec(stderr)?.[1];
+  return found?.replace(/\.+$/, '');
+}
