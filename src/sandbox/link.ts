@@ -166,7 +166,7 @@ export class Link implements AsyncDisposable {
   #refused(connection: Connection, cause: Error): never {
     const complaint = connection.complaint.trim();
     const detail = complaint ? new Error(complaint, { cause }) : cause;
-    if (cause instanceof FrameError || cause instanceof AnotherHost) throw cause;
+    if (cause instanceof AnotherHost) throw cause;
     throw new AppError('unsupported', 'The sandbox’s session host can’t be reached.', { cause: detail });
   }
 
@@ -222,7 +222,7 @@ export class Link implements AsyncDisposable {
       try {
         return await this.#attach();
       } catch (error) {
-        if (error instanceof FrameError || error instanceof AnotherHost) return void this.#close(error.message);
+        if (error instanceof AnotherHost) return void this.#close(error.message);
         if (error instanceof AppError && error.code === 'unsupported') refusals += 1;
         if (refusals === maxRefusals) return void this.#close('its session host does not answer');
       }

@@ -60,7 +60,7 @@ export class Screen implements Disposable {
     return this.#terminal.modes.applicationCursorKeysMode;
   }
 
-  /** The rows, without trailing blanks; empty rows at the bottom are left out. */
+  /** The rows as far as something was written in them; empty rows at the bottom are left out. */
   rows(): string[] {
     const buffer = this.#terminal.buffer.active;
     const rows: string[] = [];

@@ -105,11 +105,13 @@ export class TerminalReader {
     void over.then(() => (isOver = true));
     using timers = new Timers();
     for (;;) {
+      // Taken before the screen is drawn: output that comes while it is drawn must not be waited for twice.
+      const { news } = this.#terminal;
       await this.#terminal.screen.settled();
       if (pattern.matches(this.#searched(options))) return true;
       if (isOver || this.#terminal.isExited) return false;
       const pause = timers.after(matchPause);
-      await Promise.race([this.#terminal.news, over]);
+      await Promise.race([news, over]);
       await Promise.race([pause, over]);
     }
   }
