@@ -8,10 +8,12 @@ import { errorResponse, onError } from './http/errors.ts';
 import { filesRoutes } from './http/files.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
+import type { StoredKeys } from './http/identity.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
 import { originCheck } from './http/origin.ts';
+import { permit } from './http/permit.ts';
 import { rateLimit } from './http/rate.ts';
 import { requestId } from './http/request-id.ts';
 import { bearerFromProtocol, terminalRoutes } from './http/terminal.ts';
@@ -19,6 +21,7 @@ import { shareRoutes } from './http/share.ts';
 import { uploadRoutes } from './http/upload.ts';
 import type { Logger } from './log.ts';
 import type { McpExtra } from './mcp/context.ts';
+import type { SessionStore } from './mcp/sessions.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
 import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
@@ -37,6 +40,10 @@ export interface AppContext {
   draining(): boolean;
   /** Signs links to files; the same over restarts, or links end with them. */
   readonly linkKey: Uint8Array;
+  /** API keys besides those of the settings. */
+  readonly keys?: StoredKeys;
+  /** Keeps MCP sessions over restarts; absent: they end with the server. */
+  readonly sessionStore?: SessionStore;
   /** Only tests have any. */
   readonly mcpExtra?: McpExtra;
 }
@@ -70,6 +77,7 @@ export function createApp(ctx: AppContext): App {
     links,
     version: ctx.version,
     draining: () => ctx.draining(),
+    ...(ctx.sessionStore && { sessionStore: ctx.sessionStore }),
     ...(ctx.mcpExtra && { extra: ctx.mcpExtra }),
   });
   const hono = new Hono<HttpEnv>();
@@ -82,7 +90,7 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', shareRoutes({ sandboxes, links }));
   hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));
   hono.use(originCheck(config.server), bearerFromProtocol());
-  hono.use(authenticate(config), rateLimit(config.limits.requests_per_minute));
+  hono.use(authenticate(config, ctx.keys), permit(), rateLimit(config.limits.requests_per_minute));
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));
   hono.route('/', terminalRoutes({ sandboxes }));

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { destination } from 'pino';
 import { Registry } from 'prom-client';
 import { createApp, type App } from './app.ts';
-import type { Config } from './config.ts';
+import { settleAuth, type Config } from './config.ts';
 import { dockerRuntime } from './docker/runtime.ts';
 import { AppError } from './errors.ts';
 import { listen, type HttpServer } from './http/server.ts';
@@ -13,6 +13,7 @@ import { AuditLog } from './sandbox/audit.ts';
 import { auditSubject, decorator } from './sandbox/decorate.ts';
 import { workspaceMetrics } from './sandbox/metrics.ts';
 import { DiskWatch } from './sandbox/disk-watch.ts';
+import type { SessionStore } from './mcp/sessions.ts';
 import { SandboxOpener } from './sandbox/opener.ts';
 import { createPolicy } from './sandbox/policy.ts';
 import { Pool } from './sandbox/pool.ts';
@@ -43,12 +44,13 @@ export interface Server extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Builds the server and listens. Rejects with an `AppError` of one sentence when it can't. */
+/** Builds the server and listens. Rejects with an `AppError` or `ConfigError` of one sentence when it can't. */
 export async function startServer(setup: Setup, overrides: Overrides = {}): Promise<Server> {
-  const { config, version } = setup;
+  const { version } = setup;
   await using stack = new AsyncDisposableStack();
-  const log = overrides.log ?? createLogger(config.logging);
-  const state = stack.use(new State(config.server.state_dir));
+  const log = overrides.log ?? createLogger(setup.config.logging);
+  const state = stack.use(new State(setup.config.server.state_dir));
+  const config = settleAuth(setup.config, state.keys.any());
   const runtime = stack.use(overrides.runtime?.(state) ?? engine(setup, state, log));
   const audit = auditLog(config, log);
   if (audit) stack.use(audit);
@@ -61,6 +63,8 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
     log,
     sandboxes: pool,
     linkKey: state.derive('links', ''),
+    keys: state.keys,
+    sessionStore: sessionStore(state),
     registry,
     version,
     draining: () => draining,
@@ -79,6 +83,16 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   let stopped: Promise<void> | undefined;
   const stop = () => (stopped ??= shut());
   return { url: http.url, pool, instance: state.instance, stop, [Symbol.asyncDispose]: stop };
+}
+
+function sessionStore(state: State): SessionStore {
+  return {
+    save: (session) => state.saveSession(session),
+    load: (id, principal) => state.session(id, principal),
+    touch: (id) => state.touchSession(id),
+    drop: (id) => state.dropSession(id),
+    dropUnused: (milliseconds) => state.dropSessionsUnusedFor(milliseconds),
+  };
 }
 
 async function listenOrLetGo(app: App, config: Config): Promise<HttpServer> {

@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Links } from '../sandbox/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { ListedTool } from './define-tool.ts';
+import type { SessionStore } from './sessions.ts';
 import type { ToolSet } from './tool-set.ts';
 
 /** What the protocol side needs of the server around it. */
@@ -22,6 +23,8 @@ export interface McpContext {
   readonly metrics: Metrics;
   readonly tools: ToolSet;
   readonly links: Links;
+  /** Absent: sessions end with the server. */
+  readonly sessionStore?: SessionStore;
   draining(): boolean;
   readonly extra?: McpExtra;
 }

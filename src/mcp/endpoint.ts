@@ -41,7 +41,7 @@ export class McpEndpoint implements AsyncDisposable {
     return orStream(answer, this.#keepaliveMs);
   }
 
-  #legacy(request: Request, caller: Caller, body: unknown): Promise<Response> | Response {
+  async #legacy(request: Request, caller: Caller, body: unknown): Promise<Response> {
     if (isInitializeRequest(body)) return this.sessions.initialize(request, caller, body);
     const id = request.headers.get('mcp-session-id');
     if (!id)
@@ -50,7 +50,7 @@ export class McpEndpoint implements AsyncDisposable {
         -32000,
         'Bad Request: the Mcp-Session-Id header is required; send initialize first.',
       );
-    const session = this.sessions.find(id, caller.principal);
+    const session = await this.sessions.find(id, caller);
     if (!session) return rpcErrorResponse(404, -32001, 'Session not found');
     return session.handle(request, caller, body);
   }

@@ -14,12 +14,30 @@ export interface Session {
   close(): Promise<void>;
 }
 
+/** What outlives the server: a client goes on with its session after a restart, unaware of it. */
+export interface SessionStore {
+  save(session: { id: string; principal: string; initialize: string }): void;
+  /** The `initialize` message with which that principal opened the session. */
+  load(id: string, principal: string): string | undefined;
+  touch(id: string): void;
+  drop(id: string): void;
+  /** Drops what nobody has used for so many milliseconds. */
+  dropUnused(milliseconds: number): void;
+}
+
+/** Bytes of an `initialize` message that is worth keeping. */
+const longestInitialize = 64 * 1024;
+/** Milliseconds between two notes that a session is in use. */
+const touchInterval = 60_000;
+
 /** The sessions of this server. Their end detaches from a sandbox; it never waits for one. */
 export class Sessions implements AsyncDisposable {
   readonly #ctx: McpContext;
   readonly #open = new Map<string, Session>();
   readonly #sweeper: NodeJS.Timeout;
   readonly #all: Activity;
+  readonly #restoring = new Map<string, Promise<Session | undefined>>();
+  #leaving = false;
 
   /** `all` sees the calls of every session. */
   constructor(ctx: McpContext, all: Activity) {
@@ -33,24 +51,55 @@ export class Sessions implements AsyncDisposable {
     return this.#open.size;
   }
 
-  /** The session of that id if it is this principal's: a foreign one is as unknown as a wrong one. */
-  find(id: string, principal: Principal): Session | undefined {
-    const session = this.#open.get(id);
-    return session?.principal.id === principal.id ? session : undefined;
+  /**
+   * The session of that id if it is this principal's: a foreign one is as unknown as a wrong one. One that an earlier
+   * server had is opened again, by the words with which its client opened it.
+   */
+  async find(id: string, caller: Caller): Promise<Session | undefined> {
+    const session = this.#open.get(id) ?? (await this.#restored(id, caller));
+    return session?.principal.id === caller.principal.id ? session : undefined;
   }
 
   /** Answers an `initialize`; the session exists once the transport has accepted it. */
   async initialize(request: Request, caller: Caller, parsedBody: unknown): Promise<Response> {
     this.#makeRoom();
-    const session = await this.#create(caller.principal);
+    const session = await this.#create(randomUUID(), caller.principal);
     const response = await session.handle(request, caller, parsedBody);
-    if (!this.#open.has(session.id)) await session.close();
+    if (this.#open.has(session.id)) this.#save(session, JSON.stringify(parsedBody));
+    else await session.close();
     return response;
   }
 
-  async #create(principal: Principal): Promise<Session> {
+  #save({ id, principal }: Session, initialize: string): void {
+    if (initialize.length > longestInitialize) return;
+    this.#ctx.sessionStore?.save({ id, principal: principal.id, initialize });
+  }
+
+  #restored(id: string, caller: Caller): Promise<Session | undefined> {
+    const initialize = this.#ctx.sessionStore?.load(id, caller.principal.id);
+    if (initialize === undefined) return Promise.resolve(undefined);
+    const known = this.#restoring.get(id);
+    if (known) return known;
+    const restoring = this.#restore(id, caller, initialize).finally(() => this.#restoring.delete(id));
+    this.#restoring.set(id, restoring);
+    return restoring;
+  }
+
+  async #restore(id: string, caller: Caller, initialize: string): Promise<Session | undefined> {
+    this.#makeRoom();
+    const session = await this.#create(id, caller.principal);
+    for (const message of [
+      JSON.parse(initialize) as unknown,
+      { jsonrpc: '2.0', method: 'notifications/initialized' },
+    ]) {
+      const response = await session.handle(replayOf(id), caller, message);
+      await response.body?.cancel();
+    }
+    return this.#open.get(id);
+  }
+
+  async #create(id: string, principal: Principal): Promise<Session> {
     const { keepalive, body_limit } = this.#ctx.config.server;
-    const id = randomUUID();
     const activity = new Activity(this.#all);
     const transport = new WebStandardStreamableHTTPServerTransport({
       sessionIdGenerator: () => id,
@@ -59,12 +108,14 @@ export class Sessions implements AsyncDisposable {
       onsessioninitialized: () => void this.#open.set(id, session),
     });
     const server = createMcpServer(this.#ctx, activity);
+    const noteUse = this.#noteUse(id);
     const session: Session = {
       id,
       principal,
       activity,
       handle(request, caller, parsedBody) {
         activity.touch();
+        noteUse();
         return transport.handleRequest(request, { authInfo: authInfoOf(caller), parsedBody });
       },
       close: () => server.close(),
@@ -75,9 +126,19 @@ export class Sessions implements AsyncDisposable {
     return session;
   }
 
+  #noteUse(id: string): () => void {
+    let noted = performance.now();
+    return () => {
+      if (performance.now() - noted < touchInterval) return;
+      noted = performance.now();
+      this.#ctx.sessionStore?.touch(id);
+    };
+  }
+
   /** Closing the transport aborts the session's calls; the sandbox stays unless it was the session's own. */
   #closed(session: Session): void {
-    if (!this.#open.delete(session.id)) return;
+    if (!this.#open.delete(session.id) || this.#leaving) return;
+    this.#ctx.sessionStore?.drop(session.id);
     const key = { principal: session.principal, scope: { kind: 'session', id: session.id } } as const;
     session.activity
       .idle()
@@ -88,6 +149,7 @@ export class Sessions implements AsyncDisposable {
   #sweep(): void {
     const limit = this.#ctx.config.session.ttl * 1000;
     for (const session of this.#open.values()) if (session.activity.idleFor() > limit) void session.close();
+    this.#ctx.sessionStore?.dropUnused(limit + touchInterval);
   }
 
   /** When full, the longest idle session of whoever holds the most goes: clients leak sessions, and only theirs pay for it. */
@@ -99,8 +161,22 @@ export class Sessions implements AsyncDisposable {
     void idlest?.close();
   }
 
+  /** The server's end is no session's end: what is stored stays, and no sandbox is let go. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#leaving = true;
     clearInterval(this.#sweeper);
     await Promise.all([...this.#open.values()].map((session) => session.close()));
   }
+}
+
+/** A request for the transport alone: what it answers goes nowhere. */
+function replayOf(id: string): Request {
+  return new Request('http://localhost/mcp', {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-session-id': id,
+    },
+  });
 }

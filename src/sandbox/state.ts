@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
 import type { Key, Scope } from './key.ts';
+import { KeyStore, openDatabase } from './key-store.ts';
 
 /** What the engine can't record about a sandbox. Times are milliseconds since the epoch. */
 export interface SandboxRow {
@@ -40,6 +41,9 @@ const schema = `
   CREATE TABLE IF NOT EXISTS commands (
     handle TEXT NOT NULL REFERENCES sandboxes (handle) ON DELETE CASCADE,
     command_id TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (handle, command_id)
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS mcp_sessions (
+    id TEXT PRIMARY KEY, principal TEXT NOT NULL, initialize TEXT NOT NULL, last_used INTEGER NOT NULL
   ) STRICT;`;
 
 /**
@@ -52,14 +56,16 @@ export class State implements Disposable {
   readonly #statements = new Map<string, StatementSync>();
   /** Names this installation's containers and volumes among those of others on the same engine. */
   readonly instance: string;
+  /** API keys that were made on the command line. */
+  readonly keys: KeyStore;
   readonly #secret: Uint8Array;
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     this.#lock = holdLock(join(directory, 'lock.sqlite'));
-    this.#db = new DatabaseSync(join(directory, 'state.sqlite'));
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
+    this.#db = openDatabase(directory);
     this.#db.exec(schema);
+    this.keys = new KeyStore(this.#db);
     [this.instance, this.#secret] = this.#identity();
   }
 
@@ -172,6 +178,29 @@ export class State implements Disposable {
     return this.#prepare('SELECT command_id, record FROM commands WHERE handle = ?')
       .all(handle)
       .map((row) => ({ handle, commandId: row['command_id'] as string, record: row['record'] as string }));
+  }
+
+  saveSession(session: { id: string; principal: string; initialize: string }): void {
+    const { id, principal, initialize } = session;
+    this.#prepare('INSERT OR REPLACE INTO mcp_sessions VALUES (?, ?, ?, ?)').run(id, principal, initialize, Date.now());
+  }
+
+  /** The `initialize` message of that principal's session. */
+  session(id: string, principal: string): string | undefined {
+    const row = this.#prepare('SELECT initialize FROM mcp_sessions WHERE id = ? AND principal = ?').get(id, principal);
+    return row?.['initialize'] as string | undefined;
+  }
+
+  touchSession(id: string): void {
+    this.#prepare('UPDATE mcp_sessions SET last_used = ? WHERE id = ?').run(Date.now(), id);
+  }
+
+  dropSession(id: string): void {
+    this.#prepare('DELETE FROM mcp_sessions WHERE id = ?').run(id);
+  }
+
+  dropSessionsUnusedFor(milliseconds: number): void {
+    this.#prepare('DELETE FROM mcp_sessions WHERE last_used < ?').run(Date.now() - milliseconds);
   }
 
   [Symbol.dispose](): void {

@@ -13,7 +13,7 @@ const chunk = Buffer.alloc(1024 ** 2, 'berth');
 
 /** A gibibyte up and down, and a small file through the tools. */
 export async function files(): Promise<Row[]> {
-  await using server = await ServerProcess.start({ BERTH_LOGGING__LEVEL: 'warn' });
+  await using server = await ServerProcess.start();
   await using raw = await RawContainer.start();
   const client = await BenchClient.connect(server.url, 'files');
   const { sandbox } = await client.call('sandbox_status');

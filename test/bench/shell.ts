@@ -9,7 +9,7 @@ const MB = 1_000_000;
 
 /** Round trips, throughput and memory of commands. */
 export async function shell(): Promise<Row[]> {
-  await using server = await ServerProcess.start({ BERTH_SESSION__MAX_SESSIONS: '200', BERTH_LOGGING__LEVEL: 'warn' });
+  await using server = await ServerProcess.start({ BERTH_SESSION__MAX_SESSIONS: '200' });
   await using raw = await RawContainer.start();
   return [...(await roundTrips(server, raw)), ...(await throughput(server, raw)), ...(await crowd(server))];
 }

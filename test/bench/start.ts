@@ -6,7 +6,7 @@ import type { Row } from './table.ts';
 
 /** The first command of a chat, and a storm of them. */
 export async function start(): Promise<Row[]> {
-  await using server = await ServerProcess.start({ BERTH_SESSION__MAX_SESSIONS: '300', BERTH_LOGGING__LEVEL: 'warn' });
+  await using server = await ServerProcess.start({ BERTH_SESSION__MAX_SESSIONS: '300' });
   const warmUp = await BenchClient.connect(server.url, 'warm-up');
   await warmUp.run('true');
   const raw = quantile(await times(15, rawStart), 0.5);

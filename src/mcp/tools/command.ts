@@ -18,7 +18,7 @@ const executeCommand = defineTool({
 A non-zero exit code is a normal result. Commands run one after another. A command that takes long: pass wait, the call returns early with status "running" and a command_id for check_command and stop_command. A program that needs a keyboard or a screen (vim, top, a REPL, a password prompt): start_shell_session. To write a file with exact content: upload_file or edit_file.
 Long output shows its first and its last part around a line that tells how many bytes are left out; write to a file what you need whole. Output that is not UTF-8 has each such byte as \\xNN and each backslash doubled, and stdout_encoding or stderr_encoding is "escaped". The text leaves out terminal escapes unless raw is true, and shows other control characters as pictures like ␀; structured stdout and stderr are exact.`,
   input: {
-    command: wellFormed(z.string().min(1)).describe('Bash script, one line or many.'),
+    command: wellFormed(z.string()).describe('Bash script, one line or many.'),
     timeout: z.number().positive().optional().describe('Seconds until the command is interrupted; the shell stays.'),
     wait: z.number().min(0).optional().describe('Seconds after which to return while the command goes on.'),
     raw,

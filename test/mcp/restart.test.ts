@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Client as LegacyClient } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport as LegacyTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { ServerProcess } from '../support/server-process.ts';
+
+async function connect(url: string): Promise<LegacyClient> {
+  const client = new LegacyClient({ name: 'restart', version: '1' });
+  await client.connect(new LegacyTransport(new URL(`${url}/mcp`)) as never);
+  return client;
+}
+
+async function run(client: LegacyClient, command: string, args: Record<string, unknown> = {}) {
+  const result = await client.callTool({ name: 'execute_command', arguments: { command, ...args } });
+  return result.structuredContent as Record<string, unknown>;
+}
+
+for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+  test(`a client of the 2025 era goes on with its session, its shell and its command after ${signal}`, async () => {
+    await using server = await ServerProcess.start();
+    const client = await connect(server.url);
+    await run(client, 'cd /tmp; colour=green; greet() { echo "hello $1"; }');
+    const begun = await run(client, 'for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done; (exit 7)', { wait: 0.2 });
+    assert.equal(begun['status'], 'running');
+    const ended = await server.kill(signal);
+    assert.equal(ended, signal === 'SIGTERM' ? 0 : signal);
+    await server.start();
+    const checked = await client.callTool({
+      name: 'check_command',
+      arguments: { command_id: begun['command_id'], wait: 10 },
+    });
+    let page = checked.structuredContent as Record<string, unknown>;
+    while (page['status'] === 'running') {
+      const again = { command_id: begun['command_id'], wait: 10, offset: 0 };
+      page = (await client.callTool({ name: 'check_command', arguments: again })).structuredContent as typeof page;
+    }
+    assert.deepEqual([page['exit_code'], page['stdout']], [7, 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\n']);
+    const after = await run(client, 'echo "$? $PWD $colour"; greet again');
+    assert.equal(after['stdout'], '7 /tmp green\nhello again\n');
+  });
+}
+
+test('a second SIGTERM ends a draining server at once', async () => {
+  await using server = await ServerProcess.start({ BERTH_SERVER__DRAIN: '60' });
+  const client = await connect(server.url);
+  run(client, 'sleep 30').catch(() => {});
+  await new Promise((done) => setTimeout(done, 1500));
+  const ended = server.kill('SIGTERM');
+  await new Promise((done) => setTimeout(done, 500));
+  const ready = await fetch(`${server.url}/ready`);
+  assert.equal(ready.status, 503);
+  process.kill(server.pid, 'SIGTERM');
+  assert.equal(await ended, 143);
+  await client.close();
+});
