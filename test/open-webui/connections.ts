@@ -20,7 +20,7 @@ export function connections(berth: string): readonly Connection[] {
   const base = { type: 'mcp', url: `${berth}/mcp`, path: '', config: everybody };
   const info = (id: string) => ({ id, name: id, description: '' });
   const user = { 'X-OpenWebUI-User-Id': '{{USER_ID}}', 'X-OpenWebUI-User-Groups': '{{USER_GROUPS}}' };
-  const chat = { 'X-OpenWebUI-Chat-Id': '{{CHAT_ID}}' };
+  const chat = { 'X-OpenWebUI-Chat-Id': '{{CHAT_ID}}', 'X-OpenWebUI-Message-Id': '{{MESSAGE_ID}}' };
   return [
     { ...base, auth_type: 'bearer', key: keys.trusted, headers: { ...user, ...chat }, info: info('sandbox') },
     { ...base, auth_type: 'bearer', key: keys.signed, headers: chat, info: info('signed') },
@@ -34,7 +34,8 @@ export const openWebUiSettings = {
   FORWARD_USER_INFO_HEADER_JWT_SECRET: jwtSecret,
 };
 
-export function berthSettings(publicUrl: string): Record<string, string> {
+/** Berth as it is reached through the recorder, and Open WebUI as Berth reaches it. */
+export function berthSettings(publicUrl: string, webui: string): Record<string, string> {
   return {
     BERTH_AUTH__KEYS: JSON.stringify([
       { name: 'trusted', key: keys.trusted, users: 'headers' },
@@ -42,6 +43,9 @@ export function berthSettings(publicUrl: string): Record<string, string> {
     ]),
     BERTH_OPEN_WEBUI__JWT_SECRET: jwtSecret,
     BERTH_OPEN_WEBUI__SESSION_SECRET: sessionSecret,
+    BERTH_OPEN_WEBUI__URL: webui,
+    BERTH_OPEN_WEBUI__PROGRESS: 'true',
+    BERTH_AUTH__GROUPS: JSON.stringify({ builders: { templates: ['base'] } }),
     BERTH_SERVER__PUBLIC_URL: publicUrl,
     BERTH_LOGGING__LEVEL: 'info',
   };

@@ -26,7 +26,7 @@ interface Completion {
   readonly stream?: boolean;
 }
 
-/** An OpenAI-compatible model that follows scripts, by the exact text of the last user message. */
+/** An OpenAI-compatible model that follows scripts, by the text of the last user message. */
 export class FakeModel implements AsyncDisposable {
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   readonly #scripts = new Map<string, Script>();
@@ -70,9 +70,9 @@ export class FakeModel implements AsyncDisposable {
 
   #reply(messages: readonly Message[]) {
     const asked = messages.findLastIndex(
-      (message) => message.role === 'user' && this.#scripts.has(plain(message.content)),
+      (message) => message.role === 'user' && this.#scriptFor(message) !== undefined,
     );
-    const script = this.#scripts.get(plain(messages[asked]?.content));
+    const script = messages[asked] && this.#scriptFor(messages[asked]);
     const results = messages.slice(asked + 1).filter((message) => message.role === 'tool');
     const call = script?.calls[results.length];
     if (!script || !call)
@@ -86,6 +86,15 @@ export class FakeModel implements AsyncDisposable {
     const id = `call_${asked}_${results.length}`;
     const fn = { name: `${script.server ?? 'sandbox'}_${call.name}`, arguments: JSON.stringify(call.arguments) };
     return { role: 'assistant', content: null, tool_calls: [{ index: 0, id, type: 'function', function: fn }] };
+  }
+
+  /** By what was said: Open WebUI may have put more around it. */
+  #scriptFor({ content }: Message): Script | undefined {
+    const text = plain(content);
+    const [said = ''] = [...this.#scripts.keys()]
+      .filter((key) => text.includes(key))
+      .toSorted((a, b) => b.length - a.length);
+    return this.#scripts.get(said);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -19,11 +19,11 @@ export async function journeys(installed: Installed, seconds: number): Promise<v
     await using stack = new AsyncDisposableStack();
     const model = stack.use(await FakeModel.start());
     const recorder = stack.use(await Recorder.start());
-    const berth = stack.use(await ServerProcess.start(berthSettings(recorder.url)));
-    recorder.target = berth.url;
     const offered = connections(recorder.url);
     const env = openWebUiSettings;
     const webui = stack.use(await OpenWebUi.start({ installed, model: model.url, connections: offered, env }));
+    const berth = stack.use(await ServerProcess.start(berthSettings(recorder.url, webui.url)));
+    recorder.target = berth.url;
     const [ada, bob] = [await webui.user('Ada'), await webui.user('Bob')];
 
     let said = 0;
@@ -120,7 +120,7 @@ export async function journeys(installed: Installed, seconds: number): Promise<v
       assert.match(failed, /\[exit 3 /);
       const {
         shown: [wrong = ''],
-      } = await ask(chat, [run('')]);
+      } = await ask(chat, [{ name: 'execute_command', arguments: {} }]);
       assert.match(wrong, /`command`/);
     });
 
@@ -177,6 +177,39 @@ export async function journeys(installed: Installed, seconds: number): Promise<v
       assert.equal(await first(own, 'export B=1; echo $B', 'own'), '1');
       assert.equal(await first(own, 'echo $B', 'own'), '1');
       assert.equal(await first(bob.chat(), 'echo ${B-none}', 'own'), 'none');
+    });
+
+    await t.test('attachments of the chat come into its computer', async () => {
+      const own = ada.chat();
+      const file = await ada.upload('figures.csv', 'x,y\n1,2\n');
+      const text = 'Here is a file';
+      model.when(text, {
+        server: 'own',
+        calls: [{ name: 'fetch_attachments', arguments: {} }, run('cat attachments/figures.csv')],
+      });
+      const shown = results(await own.say(text, { tools: ['server:mcp:own'], files: [file] }));
+      assert.match(shown[0] ?? '', /^\/workspace\/attachments\/figures\.csv {2}8 B\n/);
+      assert.match(shown[1] ?? '', /^x,y\n1,2\n\[exit 0 /);
+    });
+
+    await t.test('a long command shows its progress in the chat', async () => {
+      const calls = [run('for i in 1 2 3 4 5 6; do sleep 1; echo step $i; done')];
+      const { reply } = await ask(ada.chat(), calls, 'own');
+      const lines = (reply.statusHistory ?? []).map((status) => status.description);
+      assert.ok(
+        lines.some((line) => /^step \d$/.test(line ?? '')),
+        JSON.stringify(reply.statusHistory),
+      );
+      assert.equal(reply.statusHistory?.at(-1)?.done, true);
+    });
+
+    await t.test('groups decide on the kind of computer', async () => {
+      const eve = await webui.user('Eve');
+      await webui.group('builders', [eve]);
+      const kind = async (user: typeof eve) =>
+        (await ask(user.chat(), [run('true'), { name: 'sandbox_status', arguments: {} }])).shown[1];
+      assert.match((await kind(eve)) ?? '', /, template base,/);
+      assert.match((await kind(bob)) ?? '', /, template data,/);
     });
 
     await t.test('"Verify connection" lists the tools of every connection', async () => {

@@ -80,6 +80,12 @@ export class OpenWebUi implements AsyncDisposable {
     return User.signIn(this.url, account.email, account.password);
   }
 
+  async group(name: string, members: readonly User[]): Promise<void> {
+    const owner = await this.admin();
+    const { id } = await owner.post<{ id: string }>('/api/v1/groups/create', { name, description: '' });
+    await owner.post(`/api/v1/groups/id/${id}/users/add`, { user_ids: members.map((user) => user.id) });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode === null) {
       const ended = once(this.#child, 'exit');

@@ -16,6 +16,8 @@ export interface Reply {
   readonly error?: unknown;
   readonly output?: readonly Output[];
   readonly files?: readonly { readonly type: string; readonly url: string }[];
+  /** Lines shown above the message. */
+  readonly statusHistory?: readonly { readonly description?: string; readonly done?: boolean }[];
 }
 
 interface StoredChat {
@@ -59,6 +61,17 @@ export class User {
     return (await answer.json()) as T;
   }
 
+  /** A file as the page attaches it to a message. */
+  async upload(name: string, content: string): Promise<object> {
+    const form = new FormData();
+    form.append('file', new Blob([content], { type: 'text/csv' }), name);
+    const headers = { authorization: `Bearer ${this.token}` };
+    const answer = await fetch(`${this.#url}/api/v1/files/?process=false`, { method: 'POST', body: form, headers });
+    if (!answer.ok) throw new Error(`upload: ${answer.status} ${await answer.text()}`);
+    const { id } = (await answer.json()) as { id: string };
+    return { type: 'file', id, name, url: id, status: 'uploaded', size: content.length };
+  }
+
   chat(): Chat {
     return new Chat(this);
   }
@@ -68,6 +81,8 @@ export interface Say {
   readonly tools?: readonly string[];
   /** Side-by-side models. */
   readonly models?: readonly string[];
+  /** Attached to the message. */
+  readonly files?: readonly object[];
 }
 
 /** One conversation. It exists in Open WebUI from the first message on. */
@@ -95,7 +110,7 @@ export class Chat {
   /** Says something and returns at once, as the page does; the answers' ids. */
   async begin(
     text: string,
-    { tools = ['server:mcp:sandbox'], models: asked = models.slice(0, 1) }: Say = {},
+    { tools = ['server:mcp:sandbox'], models: asked = models.slice(0, 1), files }: Say = {},
   ): Promise<string[]> {
     const message_ids = asked.map((model_id) => ({ model_id, message_id: randomUUID() }));
     const user_message = {
@@ -105,6 +120,7 @@ export class Chat {
       role: 'user',
       content: text,
       models: asked,
+      ...(files && { files }),
     };
     const { chat_id } = await this.#user.post<{ chat_id: string }>('/api/chat/completions', {
       model: asked[0],
