@@ -6,14 +6,16 @@ type Bytes = ReadableStream<Uint8Array>;
 export interface HoldOptions {
   /** Called for each chunk. */
   readonly onChunk: () => void;
-  /** Its abort errors the stream, also while nobody reads. */
+  /** Its abort breaks the body off, also while nobody reads. */
   readonly signal: AbortSignal;
+  /** Called once with the reason when the body breaks off; has to end the connection. Absent: the stream errors. */
+  readonly breakOff?: (error: unknown) => void;
   /** Called once, when the stream has ended, failed or been given up. */
   readonly release: () => Promise<void>;
 }
 
 /** A response body that holds something until it is over. Reads nothing ahead. */
-export function holding(body: Bytes, { onChunk, signal, release }: HoldOptions): Bytes {
+export function holding(body: Bytes, { onChunk, signal, breakOff, release }: HoldOptions): Bytes {
   const reader = body.getReader();
   const over = new AbortController();
 
@@ -24,13 +26,16 @@ export function holding(body: Bytes, { onChunk, signal, release }: HoldOptions):
     await release();
   }
 
+  async function fail(controller: ReadableStreamDefaultController<Uint8Array>, error: unknown): Promise<void> {
+    if (breakOff === undefined) controller.error(error);
+    else if (!over.signal.aborted) breakOff(error);
+    await end();
+  }
+
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        const abort = () => {
-          controller.error(signal.reason);
-          void end();
-        };
+        const abort = () => void fail(controller, signal.reason);
         if (signal.aborted) return abort();
         signal.addEventListener('abort', abort, { once: true, signal: over.signal });
       },
@@ -42,8 +47,7 @@ export function holding(body: Bytes, { onChunk, signal, release }: HoldOptions):
           await end();
           controller.close();
         } catch (error) {
-          await end();
-          throw error;
+          await fail(controller, error);
         }
       },
       cancel: end,
@@ -87,8 +91,9 @@ export function streamOf(source: AsyncIterable<Uint8Array>, onChunk: () => void)
         if (done) controller.close();
         else controller.enqueue(value);
       },
-      async cancel() {
-        await iterator.return?.();
+      cancel() {
+        // Not awaited: it waits for a read under way, and so for a client that sends nothing.
+        void iterator.return?.().catch(() => {});
       },
     },
     { highWaterMark: 0 },

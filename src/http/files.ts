@@ -7,6 +7,7 @@ import type { OpenFile } from '../sandbox/workspace.ts';
 import { checked, holding, streamOf } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';
 import { directoryHeaders, fileHeaders, isUnchanged, rangeOf } from './file-headers.ts';
+import { answerInFull } from './linger.ts';
 import { digestOf, modeOf, needBody } from './upload-headers.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -21,7 +22,7 @@ export interface FilesContext {
 export function filesRoutes(ctx: FilesContext): Hono<HttpEnv> {
   return new Hono<HttpEnv>()
     .get('/sandboxes/:id/files/*', (c) => transfer(ctx, c, get))
-    .put('/sandboxes/:id/files/*', (c) => transfer(ctx, c, put));
+    .put('/sandboxes/:id/files/*', (c) => answerInFull(c, () => transfer(ctx, c, put)));
 }
 
 /** What a request holds while it moves bytes. */
@@ -51,7 +52,11 @@ async function transfer(
   const lease = held.use(await ctx.sandboxes.acquire(key, { signal }));
   const body = (stream: ReadableStream<Uint8Array>) => {
     const kept = held.move();
-    return holding(stream, { onChunk: () => watchdog.touch(), signal, release: () => kept.disposeAsync() });
+    const breakOff = (error: unknown) => {
+      c.get('log').info({ err: error, path }, 'download broke off');
+      c.env.outgoing?.destroy();
+    };
+    return holding(stream, { onChunk: () => watchdog.touch(), signal, breakOff, release: () => kept.disposeAsync() });
   };
   return await handle({ ctx, c, path, lease, watchdog, signal, body, held });
 }
@@ -149,7 +154,7 @@ async function putTar({ c, lease, path, signal, watchdog }: Transfer, limit: num
 
 /** The request's bytes; from the connection itself where there is one, since a web stream over it copies every chunk. */
 function bodyOf(c: Context<HttpEnv>): AsyncIterable<Uint8Array> {
-  return c.env.incoming ?? c.req.raw.body ?? new Blob([]).stream();
+  return c.env.incoming?.iterator({ destroyOnReturn: false }) ?? c.req.raw.body ?? new Blob([]).stream();
 }
 
 /** What stands behind `/files/`, decoded; empty for the workspace itself. */

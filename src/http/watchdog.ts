@@ -6,8 +6,8 @@ export class Watchdog implements Disposable {
   readonly #timer: NodeJS.Timeout;
 
   constructor(milliseconds: number) {
-    const tooSlow = new AppError('timeout', `Nothing moved for ${milliseconds / 1000} s; the transfer was ended.`);
-    this.#timer = setTimeout(() => this.#abort.abort(tooSlow), milliseconds).unref();
+    const message = `Nothing moved for ${milliseconds / 1000} s; the transfer was ended.`;
+    this.#timer = setTimeout(() => this.#abort.abort(new AppError('timeout', message)), milliseconds).unref();
   }
 
   get signal(): AbortSignal {

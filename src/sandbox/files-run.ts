@@ -46,7 +46,7 @@ export class ScriptRun implements AsyncDisposable {
   }
 
   static async start(host: ScriptHost, call: ScriptCall): Promise<ScriptRun> {
-    if (call.signal?.aborted) throw cancelled(call.path);
+    if (call.signal?.aborted) throw cancelled(call);
     const argv = [host.bash, '--noprofile', '--norc', '-c', call.script, 'berth', ...call.args];
     const process = await host.container.exec(argv, { cwd: '/', ...(call.signal && { signal: call.signal }) });
     return new ScriptRun(process, call);
@@ -65,7 +65,7 @@ export class ScriptRun implements AsyncDisposable {
 
   /** Why the script ended without what was due. */
   async death(): Promise<Error> {
-    if (this.#call.signal?.aborted) return cancelled(this.#call.path);
+    if (this.#call.signal?.aborted) return cancelled(this.#call);
     const exitCode = await this.#end();
     return scriptDeath(exitCode, this.#call.path, this.#stderr);
   }
@@ -102,7 +102,7 @@ export class ScriptRun implements AsyncDisposable {
   }
 
   #fault(error: unknown): never {
-    if (this.#call.signal?.aborted) throw cancelled(this.#call.path);
+    if (this.#call.signal?.aborted) throw cancelled(this.#call);
     throw error;
   }
 
@@ -118,7 +118,9 @@ export class ScriptRun implements AsyncDisposable {
   }
 }
 
-export function cancelled(path: string): AppError {
+/** The reason of the abort, where it has words for the caller. */
+function cancelled({ path, signal }: ScriptCall): AppError {
+  if (signal?.reason instanceof AppError) return signal.reason;
   return new AppError('cancelled', `The work on ${shown(path)} was cancelled.`);
 }
 
