@@ -1,8 +1,13 @@
 import type { AppError } from '../errors.ts';
 import type { DoneHow, HostFrame, Stream } from './frame.ts';
 import { Inflow } from './inflow.ts';
+import { Pace } from './pace.ts';
 import { KeptOutput, type OutputLimits } from './output.ts';
 import type { Cause, CommandStatus, Output } from './workspace.ts';
+
+/** Bytes per second, and at once, that one stream may send: a flood costs a part of a core, and never a whole one. */
+const floodRate = 64 * 1024 * 1024;
+const floodBurst = 256 * 1024 * 1024;
 
 export type EndedBy = 'timeout' | 'cancelled' | 'sandbox_lost';
 /** How a command's time in the shell ended. `refused`: it never began; `released`: it goes on without this server. */
@@ -28,6 +33,8 @@ class CommandStream {
   /** The offset at which the command ended; what follows is its background processes'. */
   #end: number | undefined;
   #eof = false;
+  readonly #pace = new Pace(floodRate, floodBurst);
+  #paused: NodeJS.Timeout | undefined;
 
   constructor(flow: Inflow, kept: KeptOutput, onOutput: ((bytes: Uint8Array) => void) | undefined) {
     this.flow = flow;
@@ -56,7 +63,16 @@ class CommandStream {
     this.kept.append(bytes);
     const own = this.#end === undefined ? bytes : bytes.subarray(0, Math.max(0, this.#end - offset));
     if (own.length > 0) this.#onOutput?.(own);
-    this.flow.consumed(this.flow.received);
+    this.#credit(this.#pace.take(bytes.length));
+  }
+
+  /** Lets the host send more, after a flood's pause. */
+  #credit(pause: number): void {
+    if (pause === 0) return this.flow.consumed(this.flow.received);
+    this.#paused ??= setTimeout(() => {
+      this.#paused = undefined;
+      this.flow.consumed(this.flow.received);
+    }, pause).unref();
   }
 
   endsAt(offset: number): void {

@@ -107,7 +107,9 @@ export class Terminal implements Disposable {
     if (this.flow.accept(offset, bytes.length) > 0) this.#skip(offset);
     this.ring.append(bytes);
     this.#lastData = performance.now();
-    this.screen.write(bytes, () => this.#draw(bytes.length));
+    const old = Math.min(bytes.length, Math.max(0, this.#answered - offset));
+    if (old > 0) this.#write(bytes.subarray(0, old));
+    if (old < bytes.length) this.#write(bytes.subarray(old));
     this.#checkExit();
     this.#changed();
   }
@@ -140,6 +142,10 @@ export class Terminal implements Disposable {
     if (from > this.flow.received) this.#skip(from);
     this.input.interrupted();
     return { from, limit: this.flow.resume(from) };
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.screen.write(bytes, () => this.#draw(bytes.length));
   }
 
   #skip(to: number): void {

@@ -1,6 +1,6 @@
 /**
  * What a shell that nobody can break does, as data: each case runs in a fresh sandbox, its steps one after another in
- * one shell. Expected bytes are written out; a case is driven at the port and through the MCP endpoint.
+ * one shell. Expected bytes are written out.
  */
 export interface ShellStep {
   readonly run: string;
