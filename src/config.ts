@@ -23,7 +23,8 @@ export type { ApiKey } from './config/values.ts';
 
 /** The effective settings: checked, with defaults, durations in seconds, sizes in bytes. Its secrets are templates' env and `open_webui`'s. */
 export type Config = Omit<Settings, 'auth' | 'audit'> & {
-  readonly auth: Settings['auth'] & { readonly mode: 'none' | 'keys' };
+  /** `settled` is false while the mode still depends on whether the state holds keys, see `settleAuth`. */
+  readonly auth: Settings['auth'] & { readonly mode: 'none' | 'keys'; readonly settled: boolean };
   readonly audit: Settings['audit'] & { readonly enabled: boolean; readonly file: string };
 };
 
@@ -166,19 +167,27 @@ function checkAcross(settings: Settings, sources: ReadonlyMap<string, Source>): 
   if (settings.oidc.issuer !== undefined && settings.oidc.audience === undefined) {
     fail('oidc.issuer', 'expected oidc.audience beside it, got none');
   }
-  if (settings.auth.mode === 'keys' && !asksForKeys(settings)) {
-    fail('auth.mode', 'expected at least one key in auth.keys, got none');
-  }
-  if (settings.auth.mode === undefined && !asksForKeys(settings) && !isLoopback(settings.server.host)) {
-    fail(
-      'server.host',
-      `expected auth.keys beyond loopback (or auth.mode: none, written out), got ${JSON.stringify(settings.server.host)} without keys`,
-    );
-  }
+}
+
+/**
+ * The settings with the mode of authentication decided, by whoever knows the state: keys made with `berth key create`
+ * ask for keys as those in the settings do. Throws `ConfigError` where nobody could get in, or everybody from outside.
+ */
+export function settleAuth(config: Config, hasStoredKeys: boolean): Config {
+  const { auth, server } = config;
+  const settled = (mode: 'none' | 'keys') => ({ ...config, auth: { ...auth, mode, settled: true } });
+  if (auth.settled) return config;
+  if (hasStoredKeys || asksForKeys(config)) return settled('keys');
+  const advice = 'make one with "berth key create NAME"';
+  if (auth.mode === 'none') return settled('none');
+  if (isLoopback(server.host)) throw new ConfigError(`auth.mode: expected at least one key, got none; ${advice}`);
+  throw new ConfigError(
+    `server.host: expected keys beyond loopback (or auth.mode: none, written out), got ${JSON.stringify(server.host)} without keys; ${advice}`,
+  );
 }
 
 /** Whether anybody can prove who he is: by a key, or by a token of a known issuer. */
-function asksForKeys({ auth, open_webui, oidc }: Settings): boolean {
+function asksForKeys({ auth, open_webui, oidc }: Pick<Settings, 'auth' | 'open_webui' | 'oidc'>): boolean {
   return auth.keys.length > 0 || open_webui.session_secret !== undefined || oidc.issuer !== undefined;
 }
 
@@ -193,9 +202,16 @@ function effective(settings: Settings, sources: ReadonlyMap<string, Source>): Co
   return {
     ...settings,
     shell: security.enabled ? capped(settings.shell, security) : settings.shell,
-    auth: { ...auth, mode: auth.mode ?? (asksForKeys(settings) ? 'keys' : 'none') },
+    auth: { ...auth, ...authMode(settings) },
     audit: { ...audit, enabled: on, file: audit.file ?? `${settings.server.state_dir}/audit.jsonl` },
   };
+}
+
+function authMode(settings: Settings): Pick<Config['auth'], 'mode' | 'settled'> {
+  const { mode } = settings.auth;
+  const asks = asksForKeys(settings);
+  const open = !asks && isLoopback(settings.server.host);
+  return { mode: mode ?? (open ? 'none' : 'keys'), settled: asks || mode === 'none' };
 }
 
 function capped(shell: Settings['shell'], security: Settings['security']): Settings['shell'] {

@@ -10,6 +10,8 @@ const commands: Record<string, () => Promise<(invocation: Invocation) => Promise
   up: async () => (await import('./cli/up.ts')).up,
   doctor: async () => (await import('./cli/doctor.ts')).doctor,
   config: async () => (await import('./cli/config.ts')).showConfig,
+  key: async () => (await import('./cli/key.ts')).key,
+  audit: async () => (await import('./cli/audit.ts')).audit,
 };
 
 process.exit(await main(process.argv.slice(2)));
@@ -17,11 +19,11 @@ process.exit(await main(process.argv.slice(2)));
 /** The exit code: 0, 1 for a failure, 2 for a command line or settings that cannot be used. */
 async function main(argv: string[]): Promise<number> {
   try {
-    const { command, flags } = readArguments(argv);
+    const { command, flags, rest } = readArguments(argv);
     const load = commands[command];
     if (!load) throw new UsageError(`"berth ${command}" is for the berth program itself: src/setup/bootstrap.mjs.`);
     const run = await load();
-    return await run({ flags, env: process.env, stop: stopSignal(), out: process.stdout, err: process.stderr });
+    return await run({ flags, rest, env: process.env, stop: stopSignal(), out: process.stdout, err: process.stderr });
   } catch (error) {
     process.stderr.write(`berth: ${explain(error)}\n`);
     return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 
 /**
  * @typedef {{ type: 'boolean' | 'string', value?: string, about: string }} Flag
- * @typedef {{ about: string, flags: Record<string, Flag>, development?: true, rest?: string }} Command
+ * @typedef {{ about: string, flags: Record<string, Flag>, development?: true, rest?: string, usage?: string[] }} Command
  * @typedef {{ command: string, flags: Record<string, string | boolean | undefined>, rest: string[] }} Arguments
  */
 
@@ -26,6 +26,25 @@ export const commands = {
   doctor: { about: 'check the engine, the images and the settings', flags: { ...(config && { config }), json } },
   config: {
     about: 'print the settings in force and where each comes from',
+    flags: { ...(config && { config }), json },
+  },
+  key: {
+    about: 'make, list and revoke API keys, also while the server runs',
+    rest: 'NAME',
+    usage: ['create NAME', 'list', 'revoke NAME-OR-ID'],
+    flags: {
+      ...(config && { config }),
+      templates: { type: 'string', value: 'A,B', about: 'create: only these templates' },
+      scopes: { type: 'string', value: 'A,B', about: 'create: tools, files, terminals, metrics, read' },
+      users: { type: 'string', value: 'HOW', about: 'create: serves many users, named by headers or signed' },
+      expires: { type: 'string', value: 'WHEN', about: 'create: 90d, 12h, or a date' },
+      json,
+    },
+  },
+  audit: {
+    about: 'check that nobody changed the audit log',
+    rest: 'FILE',
+    usage: ['verify [FILE]'],
     flags: { ...(config && { config }), json },
   },
   test: { about: 'set up, check the code, run all tests', flags: {}, development: true, rest: 'FILE' },
@@ -158,7 +177,14 @@ function commandHelp(name, command) {
     return `  ${`--${flag}${value ? ` ${value}` : ''}`.padEnd(18)} ${about}`;
   });
   const rest = command.rest ? ` [${command.rest} …]` : '';
-  return [`Usage: berth ${name}${flags.length ? ' [FLAGS]' : ''}${rest}`, '', `  ${command.about}`, '', ...flags]
+  const usage = command.usage ? `${name} ${command.usage.join(` | ${name} `)} [FLAGS]` : undefined;
+  return [
+    `Usage: berth ${usage ?? `${name}${flags.length ? ' [FLAGS]' : ''}${rest}`}`,
+    '',
+    `  ${command.about}`,
+    '',
+    ...flags,
+  ]
     .join('\n')
     .trimEnd();
 }

@@ -5,6 +5,8 @@ import { loadConfig, type LoadedConfig, type Override } from '../config.ts';
 /** What a command gets of the process it runs in. */
 export interface Invocation {
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+  /** The words besides the flags. */
+  readonly rest: readonly string[];
   readonly env: NodeJS.ProcessEnv;
   /** Aborts when the process is asked to end. */
   readonly stop: AbortSignal;

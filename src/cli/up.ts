@@ -2,12 +2,13 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { destination } from 'pino';
-import type { Config } from '../config.ts';
+import { settleAuth, type Config } from '../config.ts';
 import { startServer, type Server } from '../context.ts';
 import type { Engine } from '../docker/client.ts';
 import { AppError } from '../errors.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { imageId } from '../setup/engine-images.ts';
+import { hasStoredKeys } from '../sandbox/key-store.ts';
 import { ensureEngine } from '../setup/engine.ts';
 import { SetupError } from '../setup/error.ts';
 import { ensureImages } from '../setup/images.ts';
@@ -17,7 +18,8 @@ import { aborted, type Invocation, settings, version } from './invocation.ts';
 
 /** Makes the machine ready, serves, proves that it works, and tells a person how to go on. */
 export async function up(invocation: Invocation): Promise<number> {
-  const { config, notes } = settings(invocation);
+  const { config: asked, notes } = settings(invocation);
+  const config = settleAuth(asked, hasStoredKeys(asked.server.state_dir));
   for (const note of notes) invocation.err.write(`${note}\n`);
   try {
     await refuseTakenPort(config.server);

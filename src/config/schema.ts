@@ -60,7 +60,7 @@ const auth = z.strictObject({
   mode: optional(
     oneOf(['none', 'keys']),
     '`none` lets everybody in as one principal; `keys` asks for a bearer key.',
-    '`keys` with keys, else `none` on loopback',
+    '`keys` with keys (of the settings, or made by `berth key create`), else `none` on loopback',
   ),
   keys: setting(
     apiKeys,

@@ -2,7 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { HttpEnv } from './env.ts';
-import { bearerToken, identifier } from './identity.ts';
+import { bearerToken, identifier, type StoredKeys } from './identity.ts';
 
 /** What is shorter is no secret of anybody's, and may well be a part of a word. */
 const shortestSecret = 16;
@@ -11,8 +11,8 @@ const shortestSecret = 16;
  * Proves who is calling. Sets `principal`, or refuses with `unauthorized`. On `/mcp` a shared connection that names no
  * user passes as a principal with a `refusal`: it may connect and list the tools.
  */
-export function authenticate(config: Config) {
-  const identify = identifier(config);
+export function authenticate(config: Config, stored?: StoredKeys) {
+  const identify = identifier(config, stored);
   return createMiddleware<HttpEnv>(async (c, next) => {
     const header = (name: string) => c.req.header(name);
     const tokens = [bearerToken(header('authorization')), header(config.open_webui.jwt_header)];

@@ -1,5 +1,6 @@
 import type { ApiKey, Config } from '../config.ts';
 import { AppError } from '../errors.ts';
+import type { KeyStore } from '../sandbox/key-store.ts';
 import type { Principal } from '../sandbox/key.ts';
 import { groupPolicy, type GroupPolicy } from './identity-groups.ts';
 import { keyFinder } from './identity-keys.ts';
@@ -18,9 +19,12 @@ export type Identify = (header: HeaderOf) => Promise<Identified>;
 
 const anonymous: Principal = { id: 'anonymous' };
 
-export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>): Identify {
+/** Where keys that are no settings are looked up. */
+export type StoredKeys = Pick<KeyStore, 'find'>;
+
+export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>, stored?: StoredKeys): Identify {
   if (config.auth.mode === 'none') return async () => ({ principal: anonymous });
-  const find = keyFinder(config.auth.keys);
+  const find = ownerFinder(config.auth.keys, stored);
   const policy = groupPolicy(config.auth.groups);
   const users = { headers: headerUsers(config.open_webui), signed: signedUsers(config.open_webui) };
   const tokens = [sessionTokens(config.open_webui), oidcTokens(config.oidc)].filter((kind) => kind !== undefined);
@@ -28,7 +32,7 @@ export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>)
     const bearer = bearerToken(header('authorization'));
     const key = find(bearer);
     if (key?.users) return { principal: await keyUser(key, users[key.users], policy, header) };
-    if (key) return { principal: keyPrincipal(key) };
+    if (key) return { principal: key.principal };
     const owner = bearer && (await tokenOwner(tokens, bearer, header));
     if (!owner) throw refused;
     const principal = userPrincipal(owner.kind.prefix, owner.user, policy(owner.user.groups));
@@ -50,18 +54,50 @@ async function tokenOwner(kinds: readonly TokenUsers[], token: string, header: H
   return undefined;
 }
 
-function keyPrincipal(key: ApiKey): Principal {
-  return { id: `key:${key.sha256.slice(0, 32)}`, ...(key.templates && { templates: key.templates }) };
+/** Whose key it is, and whether he speaks for others. */
+interface Owner {
+  readonly name: string;
+  readonly users?: 'headers' | 'signed';
+  /** The owner himself. */
+  readonly principal: Principal;
+}
+
+/** Finds a key's owner: a key of the settings is an owner by itself, all stored keys of one name are one owner's. */
+function ownerFinder(keys: readonly ApiKey[], stored: StoredKeys | undefined) {
+  const find = keyFinder(keys);
+  return (token: string | undefined): Owner | undefined => {
+    const key = find(token);
+    if (key) return ownerOf(key, `key:${key.sha256.slice(0, 32)}`);
+    const kept = token === undefined ? undefined : stored?.find(token);
+    return kept && ownerOf(kept, `owner:${kept.name}`);
+  };
+}
+
+function ownerOf(
+  { name, users, templates, scopes }: Pick<ApiKey, 'name' | 'users'> & Pick<Principal, 'templates' | 'scopes'>,
+  id: string,
+): Owner {
+  return {
+    name,
+    ...(users && { users }),
+    principal: { id, ...(templates && { templates }), ...(scopes && { scopes }) },
+  };
 }
 
 /** A key's user, or, where the request names none rightly, a principal that may look at the tools and not call them. */
-async function keyUser(key: ApiKey, users: Users, policy: GroupPolicy, header: HeaderOf): Promise<Principal> {
+async function keyUser(key: Owner, users: Users, policy: GroupPolicy, header: HeaderOf): Promise<Principal> {
   const found = await users(header);
-  if ('refusal' in found) return { id: `${keyPrincipal(key).id}:nobody`, templates: [], refusal: found.refusal };
-  return userPrincipal(`user:${key.name}`, found, both(key.templates, policy(found.groups)));
+  const { id, templates, scopes } = key.principal;
+  if ('refusal' in found) return { ...key.principal, id: `${id}:nobody`, templates: [], refusal: found.refusal };
+  return userPrincipal(`user:${key.name}`, found, {
+    ...both(templates, policy(found.groups)),
+    ...(scopes && { scopes }),
+  });
 }
 
-function userPrincipal(prefix: string, user: User, rights: Pick<Principal, 'templates' | 'sandboxes'>): Principal {
+type Rights = Pick<Principal, 'templates' | 'sandboxes' | 'scopes'>;
+
+function userPrincipal(prefix: string, user: User, rights: Rights): Principal {
   return { id: `${prefix}:${boundedId(user.id)}`, endUser: true, ...rights };
 }
 

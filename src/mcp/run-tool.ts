@@ -5,6 +5,7 @@ import type { Principal } from '../sandbox/key.ts';
 import type { Lease } from '../sandbox/sandboxes.ts';
 import type { ChatApi } from './chat-api.ts';
 import type { Tool } from './define-tool.ts';
+import { mayCall, mayOnlyLook } from './rights.ts';
 import type { McpContext } from './context.ts';
 import { linker } from './linker.ts';
 import { respond, respondError } from './response.ts';
@@ -44,6 +45,7 @@ async function attempt(tool: Tool, request: CallRequest, ctx: McpContext) {
   try {
     if (ctx.draining()) throw new AppError('draining', 'The server is shutting down; call again in a moment.');
     if (request.principal.refusal !== undefined) throw new AppError('unauthorized', request.principal.refusal);
+    if (!mayCall(request.principal, tool.listed)) throw mayOnlyLook(tool.name);
     await using held = new AsyncDisposableStack();
     const args = tool.parse(request.args);
     const leases: Lease[] = [];

@@ -12,6 +12,7 @@ import { chatOf } from './chat-api.ts';
 import { ChatStatus } from './chat-status.ts';
 import type { McpContext } from './context.ts';
 import { forOpenWebUi, isOpenWebUi } from './open-webui.ts';
+import { mayCall, type Hinted } from './rights.ts';
 import { runTool } from './run-tool.ts';
 import { oneLine } from './text.ts';
 
@@ -45,7 +46,7 @@ export function createMcpServer(ctx: McpContext, tracker: CallTracker): McpServe
   const tools = [...ctx.tools.listed, ...(ctx.extra?.tools ?? []).map((tool) => tool.listed)];
   ctx.extra?.extend(mcp);
   mcp.server.registerCapabilities({ tools: { listChanged: false } });
-  mcp.server.setRequestHandler('tools/list', () => ({ tools }));
+  mcp.server.setRequestHandler('tools/list', (_request, call) => ({ tools: tools.filter(callableBy(call)) }));
   mcp.server.setRequestHandler('tools/call', (request, call) => callTool(ctx, tracker, request.params, call));
   return mcp;
 }
@@ -96,6 +97,12 @@ function transportSide(call: ServerContext, tracker: CallTracker) {
 /** Packs the caller for the SDK's pass-through of auth information. */
 export function authInfoOf(caller: Caller) {
   return { token: '', clientId: caller.principal.id, scopes: [], extra: { caller } };
+}
+
+/** Which tools the caller is shown. */
+function callableBy(call: ServerContext): (tool: Hinted) => boolean {
+  const { principal } = callerOf(call);
+  return (tool) => mayCall(principal, tool);
 }
 
 function callerOf(call: ServerContext): Caller {

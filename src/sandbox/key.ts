@@ -1,9 +1,18 @@
+/**
+ * What a key is good for: `tools` (all of `/mcp`), `files` and `terminals` (their HTTP routes), `metrics`, and `read`
+ * (the tools and file routes that change nothing).
+ */
+export const keyScopes = ['tools', 'files', 'terminals', 'metrics', 'read'] as const;
+export type KeyScope = (typeof keyScopes)[number];
+
 /** Who is calling, proved by the HTTP layer. */
 export interface Principal {
   /** Stable and unique, e.g. `anonymous`, `key:3f9a…`, `user:…`. Never sent to a client. */
   readonly id: string;
   /** Template names the principal may use; absent = all. */
   readonly templates?: readonly string[];
+  /** What his key is good for; absent = everything. */
+  readonly scopes?: readonly KeyScope[];
   /** Sandboxes the principal may have at once, in place of the common limit; 0 = no limit of its own. */
   readonly sandboxes?: number;
   /** One of the users whom a shared connection serves; a call that names no conversation means his one sandbox. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { ConfigError, describeConfig, loadConfig, type Config, type Override } from '../../src/config.ts';
+import { ConfigError, describeConfig, loadConfig, settleAuth, type Config, type Override } from '../../src/config.ts';
 import { settingRows } from '../../src/config/tree.ts';
 import { generate, settingsTable, withSections } from '../../src/setup/readme.ts';
 
@@ -247,6 +247,33 @@ server: {name: mcp-persistent-shell, port: 3000}
   });
 });
 
+describe('who may come in', () => {
+  const settled = (env: Record<string, string>, stored: boolean) => settleAuth(load(env).config, stored).auth.mode;
+  const key = { BERTH_AUTH__KEYS: 'ann=ann-key-0123456789' };
+  const outside = { BERTH_SERVER__HOST: '0.0.0.0' };
+
+  it('asks for keys wherever there are any, in the settings or in the state', () => {
+    assert.equal(settled({}, false), 'none');
+    assert.equal(settled({}, true), 'keys');
+    assert.equal(settled(key, false), 'keys');
+    assert.equal(settled(outside, true), 'keys');
+    assert.equal(settled({ BERTH_AUTH__MODE: 'keys' }, true), 'keys');
+    assert.equal(settled({ ...outside, BERTH_AUTH__MODE: 'none' }, true), 'none');
+  });
+
+  it('refuses to start where nobody could come in, or everybody from outside', () => {
+    assert.throws(() => settled({ BERTH_AUTH__MODE: 'keys' }, false), {
+      name: 'ConfigError',
+      message: 'auth.mode: expected at least one key, got none; make one with "berth key create NAME"',
+    });
+    assert.throws(() => settled(outside, false), {
+      name: 'ConfigError',
+      message:
+        'server.host: expected keys beyond loopback (or auth.mode: none, written out), got "0.0.0.0" without keys; make one with "berth key create NAME"',
+    });
+  });
+});
+
 describe('bad settings', () => {
   const fromEnv: readonly (readonly [string, string, string])[] = [
     ['BERTH_SERVER__PORT', 'abc', 'BERTH_SERVER__PORT: expected a whole number from 0 to 65535, got "abc"'],
@@ -283,12 +310,6 @@ describe('bad settings', () => {
       'BERTH_SESSION__TEMPLATE: expected one of the templates (data, base), got "gpu"',
     ],
     ['BERTH_SHELL__TIMEOUT', '2h', 'BERTH_SHELL__TIMEOUT: expected at most shell.max_timeout (3600 seconds), got 7200'],
-    ['BERTH_AUTH__MODE', 'keys', 'BERTH_AUTH__MODE: expected at least one key in auth.keys, got none'],
-    [
-      'BERTH_SERVER__HOST',
-      '0.0.0.0',
-      'BERTH_SERVER__HOST: expected auth.keys beyond loopback (or auth.mode: none, written out), got "0.0.0.0" without keys',
-    ],
     [
       'BERTH_SECURITY__BLOCKED_PATTERNS',
       'a(',
@@ -459,7 +480,7 @@ describe('who may listen where', () => {
   ];
   for (const [host, env, starts] of cases) {
     it(`${host} ${JSON.stringify(env)}: ${starts ? 'starts' : 'refused'}`, () => {
-      const said = complaint(() => load({ BERTH_SERVER__HOST: host, ...env }));
+      const said = complaint(() => settleAuth(load({ BERTH_SERVER__HOST: host, ...env }).config, false));
       assert.equal(said === 'no complaint', starts, said);
     });
   }

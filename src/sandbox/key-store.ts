@@ -1,0 +1,151 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { AppError } from '../errors.ts';
+import type { KeyScope } from './key.ts';
+
+/** A key that was made with `berth key create`. Times are milliseconds since the epoch. */
+export interface StoredKey {
+  /** What it is called in lists; no secret. */
+  readonly id: string;
+  /** Whose it is. Several keys of one name are one owner's, so that he can change them without losing his sandboxes. */
+  readonly name: string;
+  readonly scopes: readonly KeyScope[];
+  /** Absent = all. */
+  readonly templates?: readonly string[];
+  /** How its owner names the users he serves; absent = he serves nobody else. */
+  readonly users?: 'headers' | 'signed';
+  readonly created: number;
+  readonly expires: number | null;
+  readonly revoked: number | null;
+  /** To the minute. */
+  readonly lastUsed: number | null;
+}
+
+export type NewKey = Pick<StoredKey, 'name' | 'scopes' | 'templates' | 'users' | 'expires'>;
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, templates TEXT,
+    users TEXT, created INTEGER NOT NULL, expires INTEGER, revoked INTEGER, last_used INTEGER
+  ) STRICT;`;
+
+const prefix = 'berth_';
+/** Milliseconds for which a key's use is not noted again. */
+const noteEvery = 60_000;
+
+/** File names under `state_dir` of the database that several processes may have open. */
+export const stateFile = (directory: string): string => join(directory, 'state.sqlite');
+
+/** Opens the database so that another process's short write is waited for. */
+export function openDatabase(directory: string): DatabaseSync {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const db = new DatabaseSync(stateFile(directory), { timeout: 5000 });
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
+  return db;
+}
+
+/**
+ * The API keys in the state. Only their hashes are there. Every look is a look at the file, so that what the command
+ * line changes counts at once in a server that runs.
+ */
+export class KeyStore {
+  readonly #insert: StatementSync;
+  readonly #all: StatementSync;
+  readonly #bySecret: StatementSync;
+  readonly #revoke: StatementSync;
+  readonly #use: StatementSync;
+
+  constructor(db: DatabaseSync) {
+    db.exec(schema);
+    this.#insert = db.prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)');
+    this.#all = db.prepare('SELECT * FROM keys ORDER BY created, id');
+    this.#bySecret = db.prepare('SELECT * FROM keys WHERE sha256 = ?');
+    this.#revoke = db.prepare('UPDATE keys SET revoked = ? WHERE revoked IS NULL AND (id = ? OR name = ?) RETURNING *');
+    this.#use = db.prepare('UPDATE keys SET last_used = ? WHERE id = ?');
+  }
+
+  /** Makes a key. Its text is given here and never again. */
+  create(key: NewKey): { key: StoredKey; text: string } {
+    const text = prefix + randomBytes(32).toString('base64url');
+    const id = `key_${randomBytes(4).toString('hex')}`;
+    const created = Date.now();
+    const { name, scopes, templates, users, expires } = key;
+    const list = templates ? JSON.stringify(templates) : null;
+    this.#insert.run(id, name, hashOf(text), JSON.stringify(scopes), list, users ?? null, created, expires);
+    return { text, key: { id, created, revoked: null, lastUsed: null, ...key } };
+  }
+
+  /** Those that are revoked or expired, too. */
+  list(): StoredKey[] {
+    return this.#all.all().map(toKey);
+  }
+
+  /** Ends a key by its id, or all of a name; those that were good until then. */
+  revoke(nameOrId: string): StoredKey[] {
+    return this.#revoke.all(Date.now(), nameOrId, nameOrId).map(toKey);
+  }
+
+  /** The good key that a caller's token is; its use is noted. */
+  find(token: string): StoredKey | undefined {
+    if (!token.startsWith(prefix)) return undefined;
+    const row = this.#bySecret.get(hashOf(token));
+    const key = row && toKey(row);
+    if (!key || !isGood(key)) return undefined;
+    const now = Date.now();
+    if (now - (key.lastUsed ?? 0) > noteEvery) this.#use.run(now, key.id);
+    return key;
+  }
+
+  /** Whether there has ever been one: a server whose last key is revoked is closed, not open to everybody. */
+  any(): boolean {
+    return this.#all.get() !== undefined;
+  }
+}
+
+/** The keys of a state directory that a server may be using. Dispose it. */
+export function openKeys(directory: string): KeyStore & Disposable {
+  const db = openDatabase(directory);
+  return Object.assign(new KeyStore(db), { [Symbol.dispose]: () => db.close() });
+}
+
+/** Whether a state directory has keys; makes nothing. */
+export function hasStoredKeys(directory: string): boolean {
+  if (!existsSync(stateFile(directory))) return false;
+  using keys = openKeys(directory);
+  return keys.any();
+}
+
+/** True while neither revoked nor expired. */
+export function isGood({ revoked, expires }: StoredKey): boolean {
+  return revoked === null && (expires === null || expires > Date.now());
+}
+
+/** Throws `invalid_argument` for what no owner can be called. */
+export function checkKeyName(name: string): string {
+  if (/^[\w.@-]{1,64}$/.test(name) && !/^key_[0-9a-f]{8}$/.test(name)) return name;
+  throw new AppError(
+    'invalid_argument',
+    `NAME: expected 1 to 64 letters, digits or any of . _ @ -, and no key's id, got ${JSON.stringify(name.slice(0, 80))}.`,
+  );
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function toKey(row: Record<string, unknown>): StoredKey {
+  const { id, name, scopes, templates, users, created, expires, revoked, last_used } = row;
+  return {
+    id: id as string,
+    name: name as string,
+    scopes: JSON.parse(scopes as string) as KeyScope[],
+    ...(templates !== null && { templates: JSON.parse(templates as string) as string[] }),
+    ...(users !== null && { users: users as 'headers' | 'signed' }),
+    created: created as number,
+    expires: expires as number | null,
+    revoked: revoked as number | null,
+    lastUsed: last_used as number | null,
+  };
+}
