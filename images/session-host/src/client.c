@@ -25,6 +25,8 @@ enum {
   OUT_SIZE = 192 << 10,
   REPLY_MAX = 8192, /* every frame but DATA is smaller */
   SMALL_DATA = 4096,
+  TURN_FRAMES = 32, /* then others have their turn */
+  TURN_MS = 1,
   DATA_HEAD = FRAME_HEAD + 1 + 4 + 1 + 8,
 };
 
@@ -50,7 +52,7 @@ enum greeting { GREET_CHANNELS, GREET_SHELL, GREET_READY, GREETED };
 
 static struct watch listener = {.fd = -1};
 static struct stranger strangers[STRANGERS];
-static struct timer orphaned;
+static struct timer orphaned, turn;
 static unsigned orphan_ms;
 
 static uint8_t token[TOKEN_SIZE];
@@ -139,6 +141,7 @@ static void abandon_assembly(void) {
 static void drop_client(void) {
   if (client.fd < 0) return;
   watch_close(&client);
+  timer_stop(&turn);
   in_count = out_start = out_count = 0;
   blocked = false;
   abandon_assembly();
@@ -315,18 +318,26 @@ static bool obey(const struct request *request) {
   return false;
 }
 
-/* Takes the frames that are complete, so long as there is room for what they call for. */
+/* Takes frames that are complete, so long as there is room for what they call for. */
 static void take_frames(void) {
   size_t at = 0;
   long length = 0;
-  while (has_room() && (length = frame_length(in + at, in_count - at)) > 0) {
+  int taken = 0;
+  while (taken < TURN_FRAMES && has_room() && (length = frame_length(in + at, in_count - at)) > 0) {
     struct request request;
     if (!request_decode(in + at + FRAME_HEAD, (size_t)length - FRAME_HEAD, &request) || !obey(&request)) return drop_client();
     at += (size_t)length;
+    taken++;
   }
   if (length < 0) return drop_client();
   in_count -= at;
   memmove(in, in + at, in_count);
+  if (taken == TURN_FRAMES) timer_set(&turn, TURN_MS);
+}
+
+static void on_turn(struct timer *timer) {
+  (void)timer;
+  if (client.fd >= 0) take_frames();
 }
 
 static void on_client(struct watch *watch, uint32_t events) {
@@ -336,7 +347,7 @@ static void on_client(struct watch *watch, uint32_t events) {
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0 && in_count < sizeof in) return drop_client();
   if (count > 0) in_count += (size_t)count;
-  take_frames();
+  if (!turn.armed) take_frames();
 }
 
 /* ---- what the host has to say ---- */
@@ -490,7 +501,7 @@ void client_settle(void) {
   if (client.fd < 0) return;
   if (!blocked) flush();
   if (client.fd < 0) return;
-  if (in_count && has_room()) take_frames();
+  if (in_count && !turn.armed) take_frames();
   if (client.fd < 0) return;
   if (greeting != GREETED) greet();
   if (greeting == GREETED && !blocked) say_all();
@@ -498,7 +509,7 @@ void client_settle(void) {
   if (greeting == GREETED && has_room() && shell_is_new()) say_shell();
   if (!blocked) flush();
   if (client.fd < 0) return;
-  watch_set(&client, (has_room() ? EPOLLIN : 0) | (blocked ? EPOLLOUT : 0));
+  watch_set(&client, (has_room() && !turn.armed ? EPOLLIN : 0) | (blocked ? EPOLLOUT : 0));
 }
 
 /* ---- strangers ---- */
@@ -591,6 +602,7 @@ bool client_listen(const char *name, unsigned orphan_seconds) {
   for (int i = 0; i < STRANGERS; i++) strangers[i].watch.fd = -1;
   client.ready = on_client;
   orphaned.fire = on_orphaned;
+  turn.fire = on_turn;
   orphan_ms = orphan_seconds * 1000;
   listener = (struct watch){.fd = fd, .ready = on_listener};
   watch_set(&listener, EPOLLIN);

@@ -37,10 +37,16 @@ static void prune_roots(void) {
   root_count = kept;
 }
 
+static uint32_t channel_of_file(const struct stat *status) {
+  if (S_ISFIFO(status->st_mode)) return channel_of_pipe(status->st_ino);
+  return S_ISCHR(status->st_mode) ? terminal_of_device(status->st_rdev) : 0;
+}
+
+/* The channel whose output or terminal a process holds. */
 static uint32_t channel_held_by(pid_t id) {
-  for (int fd = 1; fd <= 2; fd++) {
-    ino_t pipe = process_pipe(id, fd);
-    uint32_t channel = pipe ? channel_of_pipe(pipe) : 0;
+  for (int fd = 0; fd <= 2; fd++) {
+    struct stat status;
+    uint32_t channel = process_file(id, fd, &status) ? channel_of_file(&status) : 0;
     if (channel) return channel;
   }
   return 0;

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -100,11 +99,10 @@ bool process_signal(const struct process *process, int signal) {
   return sent;
 }
 
-ino_t process_pipe(pid_t id, int fd) {
+bool process_file(pid_t id, int fd, struct stat *status) {
   char path[PATH_SIZE];
-  struct stat status;
   snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)id, fd);
-  return stat(path, &status) == 0 && S_ISFIFO(status.st_mode) ? status.st_ino : 0;
+  return stat(path, status) == 0;
 }
 
 bool process_directory(pid_t id, char *path, size_t size) {

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct process {
@@ -25,8 +26,8 @@ const struct process *processes_find(const struct processes *processes, pid_t id
 void processes_below(pid_t parent, void (*found)(const struct process *child));
 /* Signals exactly this process: never one that took over its number. */
 bool process_signal(const struct process *process, int signal);
-/* The inode of the pipe that descriptor `fd` of a process leads to; 0 when it is something else. */
-ino_t process_pipe(pid_t id, int fd);
+/* What descriptor `fd` of a process leads to; false when it is closed or hidden. */
+bool process_file(pid_t id, int fd, struct stat *status);
 /* Where a process is, as the kernel says; false when that is unknown. */
 bool process_directory(pid_t id, char *path, size_t size);
 

@@ -33,14 +33,17 @@ static int digits(const char **at) {
   return value;
 }
 
-/* PIPESTATUS holds what `!` turned round; a shell without it still tells 0 from 1. */
-static int status_of(int status, int inverted) { return status >= 0 ? status : inverted > 1 ? inverted : !inverted; }
+/* PIPESTATUS holds what `!` turned round. A shell without it still tells 0 from 1, but only if no line came between. */
+static int status_of(int status, int inverted, bool first) {
+  if (status >= 0) return status;
+  return !first ? -1 : inverted > 1 ? inverted : !inverted;
+}
 
 static const char *expect(const char *at, const char *word) {
   return at && strncmp(at, word, strlen(word)) == 0 ? at + strlen(word) : NULL;
 }
 
-static bool parse(struct report_reader *reader, uint64_t number, struct report *report) {
+static bool parse(struct report_reader *reader, uint64_t number, bool first, struct report *report) {
   char tail[LEAD_MAX];
   int tail_length = snprintf(tail, sizeof tail, " %llu ", (unsigned long long)number);
   reader->bytes[reader->count] = 0;
@@ -49,12 +52,15 @@ static bool parse(struct report_reader *reader, uint64_t number, struct report *
   at = expect(at, " / 0 , ");
   int inverted = at ? digits(&at) : -1;
   at = expect(at, " ");
+  const char *options = at, *gap = at ? strchr(at, ' ') : NULL;
+  at = gap ? gap + 1 : NULL;
   const char *end = at ? memmem(at - 1, (size_t)(last - at + 1), tail, (size_t)tail_length) : NULL;
   bool full = reader->count == REPORT_MAX;
   if (!end && !full) return false;
   if (!at) return skip(reader, 4), false;
   size_t length = end && end >= at ? (size_t)(end - at) : 0;
-  *report = (struct report){.number = number, .status = status_of(status, inverted)};
+  *report = (struct report){.number = number, .status = status_of(status, inverted, first)};
+  report->errexit = memchr(options, 'e', (size_t)(gap - options)) != NULL;
   if (length < DIRECTORY_MAX && *at == '/') memcpy(report->directory, at, length);
   return true;
 }
@@ -63,7 +69,7 @@ bool report_take(struct report_reader *reader, size_t count, uint64_t number, st
   reader->count += count;
   for (int i = 0; i < 2; i++) {
     if (!seek(reader, number + i)) continue;
-    if (!parse(reader, number + i, report)) return false;
+    if (!parse(reader, number + i, i == 0, report)) return false;
     reader->count = 0;
     return true;
   }

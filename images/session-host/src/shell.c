@@ -26,8 +26,11 @@ enum {
   OUT_PIPE = 256 << 10,
   REPORT_PIPE = 4096,
   SHORT_LIFE_MS = 1000,
+  SHORT_LIVES_MAX = 3,
   RETRY_MS = 200,
 };
+/* Behind a line that may fail: errexit leaves it alone, and where there was no door to open PIPESTATUS stays as it was. */
+#define KEEP_STATUS " || case 1 in esac\n"
 static const char OWN_BASH[] = "/opt/berth/bash";
 
 /* A pipe between bash and the host; the host keeps both ends, so that it never hangs up. */
@@ -71,6 +74,7 @@ static bool is_new;
 static bool starting;   /* the first lines are still to be given to it */
 static bool laid;       /* the door holds all that bash may have to open */
 static bool distrusted; /* functions and aliases kept the last shell from running a command */
+static bool errexit;    /* as the last command left it */
 static bool wanted;     /* whoever killed the shell wants another */
 static uint64_t started_at;
 static int input = -1;
@@ -174,7 +178,7 @@ static void feed(const char *lines, int count) {
 
 static int report_line(char *at, size_t room, uint64_t number) {
   unsigned long long n = number;
-  return snprintf(at, room, REPORT_LINE " 2>/proc/%d/fd/%d || [[ 1 ]]\n", n, n, (int)door_pid(), SLOT_REPORT);
+  return snprintf(at, room, REPORT_LINE " 2>/proc/%d/fd/%d" KEEP_STATUS, n, n, (int)door_pid(), SLOT_REPORT);
 }
 
 static void feed_report(uint64_t number) {
@@ -189,25 +193,44 @@ static int status_prefix(char *at, size_t room, uint8_t status) {
   return snprintf(at, room, " (exit %d) && [[ 1 ]];", status);
 }
 
-/* `!` keeps errexit and an ERR trap from acting on the `.` itself; PIPESTATUS keeps its status. */
+/*
+ * `!` keeps errexit and an ERR trap from acting on the `.` itself, whose status stays in PIPESTATUS. When errexit is set
+ * already, `!` would switch it off for the text too, so the text sets it.
+ */
 static int source_line(char *at, size_t room) {
   static const char format[] = " ! \\. /proc/%d/fd/%d </dev/null >/proc/%d/fd/%d 2>/proc/%d/fd/%d\n";
   int door = (int)door_pid();
   return snprintf(at, room, format, door, SLOT_TEXT, door, SLOT_OUT, door, SLOT_ERR);
 }
 
+static void pour_text(void) {
+  char prefix[LINES_MAX] = "set -e;";
+  size_t extra = 0;
+  if (errexit) extra = strlen(prefix) + (size_t)status_prefix(prefix + strlen(prefix), LINES_MAX / 2, command.status);
+  char *text = extra ? realloc(command.text, command.count + extra) : NULL;
+  if (text) {
+    memmove(text + extra, text, command.count);
+    memcpy(text, prefix, extra);
+    command.text = text;
+    command.count += extra;
+  }
+  pour_begin(&text_pour, pipes.text[1], command.text, command.count);
+  pipes.text[1] = -1;
+  command.text = NULL;
+}
+
 static void feed_command(void) {
   char lines[LINES_MAX];
-  int count = status_prefix(lines, sizeof lines, command.status);
+  int count = errexit ? snprintf(lines, sizeof lines, " \\set +e;") : 0;
+  count += status_prefix(lines + count, sizeof lines - (size_t)count, command.status);
   count += source_line(lines + count, sizeof lines - (size_t)count);
   count += report_line(lines + count, sizeof lines - (size_t)count, command.number);
-  count += snprintf(lines + count, sizeof lines - (size_t)count, " %s >/proc/%d/fd/%d 2>/dev/null || [[ 1 ]]\n",
+  count += snprintf(lines + count, sizeof lines - (size_t)count, " %s >/proc/%d/fd/%d 2>/dev/null" KEEP_STATUS,
                     snapshot_line, (int)door_pid(), SLOT_SNAPSHOT);
   char path[SCRUB_MAX / 2];
   snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)door_pid(), SLOT_TEXT);
   stream_scrub(&command.channel->streams[1], path);
-  if (command.text) pour_begin(&text_pour, pipes.text[1], command.text, command.count), pipes.text[1] = -1;
-  command.text = NULL;
+  if (command.text) pour_text();
   command.fed = true;
   feed(lines, count);
 }
@@ -271,7 +294,7 @@ static bool start(void) {
   pid = started;
   generation++;
   is_new = starting = true;
-  wanted = false;
+  wanted = errexit = false;
   started_at = now_ms();
   reader.count = 0;
   snapshot_restart();
@@ -324,8 +347,9 @@ static void pass_unread(void) {
 
 static void take_report(const struct report *report) {
   set_directory(report->directory);
+  errexit = report->errexit;
   if (is_unread()) return pass_unread();
-  finish(REPORTED, report->number == command.number ? report->status : -1);
+  finish(REPORTED, report->status);
 }
 
 static void on_reports(struct watch *watch, uint32_t events) {
@@ -357,8 +381,9 @@ static void die_running(int code) {
 
 /* A shell that keeps dying is not started again before somebody needs it. */
 static void restart(void) {
-  bool short_lived = now_ms() - started_at < SHORT_LIFE_MS;
-  if (short_lived && !wanted && !command.channel) return;
+  static int short_lives;
+  short_lives = now_ms() - started_at < SHORT_LIFE_MS ? short_lives + 1 : 0;
+  if (short_lives > SHORT_LIVES_MAX && !wanted && !command.channel) return;
   if (start()) return lay_all();
   if (errno == EAGAIN || errno == ENOMEM || errno == EMFILE || errno == ENFILE) return timer_set(&retry, RETRY_MS);
   if (command.channel && !result.due) finish(NOT_RUN, 127);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct terminal {
   bool running;
   bool hung_up;
   int code;
+  dev_t device;
   struct watch input; /* a descriptor of its own, so that reading and writing wait apart */
   uint8_t *queue;     /* INPUT_MAX bytes, taken when input first has to wait */
   size_t queue_start, queue_count;
@@ -92,9 +94,16 @@ static pid_t start(const struct request *request, int slave) {
 static void on_writable(struct watch *watch, uint32_t events);
 static void on_impatience(struct timer *timer);
 
-static void add(struct channel *channel, struct terminal *terminal, pid_t process, int master, int input, size_t ring) {
-  *terminal = (struct terminal){.channel = channel, .process = process, .running = true, .next = terminals};
-  terminal->input = (struct watch){.fd = input, .ready = on_writable};
+static dev_t device_of(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 ? status.st_rdev : 0;
+}
+
+static void add(struct channel *channel, struct terminal *terminal, int master, size_t ring) {
+  terminal->channel = channel;
+  terminal->running = true;
+  terminal->next = terminals;
+  terminal->input.ready = on_writable;
   terminal->patience.fire = on_impatience;
   terminals = terminal;
   channel->terminal = terminal;
@@ -102,14 +111,18 @@ static void add(struct channel *channel, struct terminal *terminal, pid_t proces
 }
 
 bool terminal_open(struct channel *channel, const struct request *request) {
-  struct terminal *terminal = malloc(sizeof *terminal);
+  struct terminal *terminal = calloc(1, sizeof *terminal);
   int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
   int slave = master < 0 ? -1 : open_slave(master, request->rows, request->columns);
   int input = slave < 0 ? -1 : fcntl(master, F_DUPFD_CLOEXEC, 0);
   pid_t process = input < 0 || !terminal ? -1 : start(request, slave);
   int error = errno;
+  if (process > 0) {
+    *terminal = (struct terminal){.process = process, .device = device_of(slave), .input.fd = input};
+    add(channel, terminal, master, request->ring);
+  }
   if (slave >= 0) close(slave);
-  if (process > 0) return add(channel, terminal, process, master, input, request->ring), true;
+  if (process > 0) return true;
   if (input >= 0) close(input);
   if (master >= 0) close(master);
   free(terminal);
@@ -235,6 +248,12 @@ void terminals_settle(void) {
 uint32_t terminal_of_session(pid_t session) {
   for (struct terminal *terminal = terminals; terminal; terminal = terminal->next)
     if (terminal->process == session) return terminal->channel->id;
+  return 0;
+}
+
+uint32_t terminal_of_device(dev_t device) {
+  for (struct terminal *terminal = terminals; terminal; terminal = terminal->next)
+    if (terminal->device == device) return terminal->channel->id;
   return 0;
 }
 

@@ -23,6 +23,8 @@ bool terminal_took_input(struct terminal *terminal, uint64_t *total);
 void terminal_tell_input(struct terminal *terminal);
 /* The channel of the terminal whose session this is; 0 when there is none. */
 uint32_t terminal_of_session(pid_t session);
+/* The channel of the terminal that this device is; 0 when it is none. */
+uint32_t terminal_of_device(dev_t device);
 /* The terminal of a channel, forgotten or not; NULL when it has none. */
 struct terminal *terminal_find(uint32_t channel);
 /* Ends the channels of terminals whose process is gone and whose output is read. */
