@@ -9,12 +9,10 @@ import { filesRoutes } from './http/files.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
 import type { StoredKeys } from './http/identity.ts';
-import type { StoredKeys } from './http/identity.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
 import { originCheck } from './http/origin.ts';
-import { permit } from './http/permit.ts';
 import { permit } from './http/permit.ts';
 import { rateLimit } from './http/rate.ts';
 import { requestId } from './http/request-id.ts';
@@ -42,8 +40,6 @@ export interface AppContext {
   draining(): boolean;
   /** Signs links to files; the same over restarts, or links end with them. */
   readonly linkKey: Uint8Array;
-  /** API keys besides those of the settings. */
-  readonly keys?: StoredKeys;
   /** API keys besides those of the settings. */
   readonly keys?: StoredKeys;
   /** Keeps MCP sessions over restarts; absent: they end with the server. */

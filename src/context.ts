@@ -64,7 +64,6 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
     sandboxes: pool,
     linkKey: state.derive('links', ''),
     keys: state.keys,
-    keys: state.keys,
     sessionStore: sessionStore(state),
     registry,
     version,

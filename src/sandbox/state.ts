@@ -5,7 +5,6 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
 import type { Key, Scope } from './key.ts';
 import { KeyStore, openDatabase } from './key-store.ts';
-import { KeyStore, openDatabase } from './key-store.ts';
 
 /** What the engine can't record about a sandbox. Times are milliseconds since the epoch. */
 export interface SandboxRow {
