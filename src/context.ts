@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { destination } from 'pino';
 import { Registry } from 'prom-client';
 import { createApp, type App } from './app.ts';
 import { settleAuth, type Config } from './config.ts';
+import { Doors } from './egress/doors.ts';
 import { dockerRuntime } from './docker/runtime.ts';
 import { AppError } from './errors.ts';
 import { listen, type HttpServer } from './http/server.ts';
@@ -153,19 +155,33 @@ function createPool(config: Config, { registry, audit, ...parts }: PoolParts): P
     ...(policy && { policy }),
     ...(audit && { audit }),
   });
-  const opener = new SandboxOpener({ ...parts, config, seccomp: seccompProfiles(config), decorate });
+  const opener = new SandboxOpener({
+    ...parts,
+    config,
+    egress: egressDoors(config, parts),
+    seccomp: seccompProfiles(config),
+    decorate,
+  });
   const names = Object.keys(config.templates).filter((name) => name !== session.template);
   void opener.prepare();
   return new Pool({
     ...parts,
     opener: audit ? auditedOpener(opener, audit, subjectOf) : opener,
     templates: [session.template, ...names],
+    warm: new Map(Object.entries(config.templates).map(([name, { warm }]) => [name, warm])),
     idleTimeout: session.timeout,
     maxSandboxes: session.max_sessions,
     maxPerPrincipal: limits.sandboxes,
     cleanupInterval: session.cleanup_interval,
     retention: workspace.retention,
   });
+}
+
+function egressDoors({ server }: Config, { state, log }: { state: State; log: Logger }): Doors {
+  const doors = new Doors({ directory: join(server.state_dir, 'egress'), log });
+  const known = new Set(state.all().map(({ handle }) => handle));
+  void doors.keepOnly(known).catch((err: unknown) => log.warn({ event: 'egress.tidy_failed', err }));
+  return doors;
 }
 
 /** Begins to look once it is known that nothing else bounds workspaces. */

@@ -30,6 +30,10 @@ const day = 86400;
 const host = text('a host name or an address', /^[^\s/]+$/);
 const hostPattern = text('a host name, with a port or a leading *. where wanted', /^(\*\.)?[^\s/*]+$|^\*$/);
 const originPattern = text('an origin like https://chat.example.com', /^\*$|^[a-z][a-z0-9+.-]*:\/\/[^\s/]+$/i);
+const egressHost = text(
+  'a host name, with a leading *. where wanted',
+  /^(\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?)$/,
+);
 const header = text('an HTTP header name', /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/);
 const metaKey = text('a _meta key', /^[^\s]{1,200}$/);
 const image = text('an image reference', /^[A-Za-z0-9][\w.\-/:@]*$/);
@@ -190,9 +194,26 @@ export const template = z.strictObject({
     'Size of the workspace, from its creation on; `workspace.quota` says how it is kept.',
   ),
   nofile: setting(whole(64, 1_048_576), 1024, 'Open files per process.'),
-  network: setting(oneOf(['none', 'open']), 'none', "`open` joins the engine's bridge."),
+  network: setting(
+    oneOf(['none', 'allow-list', 'open']),
+    'none',
+    '`allow-list` lets HTTP and HTTPS out to `allow_hosts`, through a proxy; `open` lets everything out but to this host, its networks and other sandboxes.',
+  ),
+  allow_hosts: setting(
+    list(egressHost, 'host names'),
+    [],
+    'With `allow-list`: hosts that may be reached; `*.example.org` is every name below it, `*` every public host.',
+  ),
+  allow_ports: setting(list(whole(1, 65535), 'ports'), [80, 443], 'With `allow-list`: ports that may be reached.'),
+  allow_bytes: setting(size(1), 10 * GiB, 'With `allow-list`: bytes that one container may exchange in all.'),
+  network_open_unprotected: setting(
+    flag,
+    false,
+    'With `open`: start sandboxes even where this host, its networks and other sandboxes cannot be kept from them.',
+  ),
   env: setting(variables, {}, 'Environment variables.'),
   mounts: setting(list(mount, 'source:target[:rw]'), [], 'Named volumes or host directories, read-only unless `:rw`.'),
+  warm: setting(whole(0, 1000), 0, 'Sandboxes kept ready, so that a first command waits for none.'),
   runtime: optional(text('an OCI runtime name', /^[\w.-]+$/), 'OCI runtime, e.g. `runsc`.', "the engine's"),
   seccomp: optional(
     text('an absolute path or "engine"', /^(\/.*|engine)$/),

@@ -9,7 +9,7 @@ import type {
   Runtime,
   RuntimeEvent,
 } from '../sandbox/runtime.ts';
-import { findEngine } from './address.ts';
+import { type EngineAddress, findEngine } from './address.ts';
 import { cancelled, Engine } from './client.ts';
 import { EngineContainer } from './container.ts';
 import { createContainer, removeContainer } from './containers.ts';
@@ -46,7 +46,15 @@ export interface DockerOptions {
 
 /** The Docker side of the port. Connects at the first call; throws `engine_unavailable` for an address that makes no sense. */
 export function dockerRuntime(options: DockerOptions): Runtime {
-  return new DockerRuntime(options, new Engine(findEngine(options.env, options.host), options.callTimeout ?? 30));
+  const address = findEngine(options.env, options.host);
+  if (!isPrivate(address)) options.log.warn({ event: 'engine.unprotected', address: address.url });
+  return new DockerRuntime(options, new Engine(address, options.callTimeout ?? 30));
+}
+
+/** False for TCP to another machine without both sides' certificates: whoever reaches the port is root there. */
+function isPrivate({ socketPath, host = '', tls }: EngineAddress): boolean {
+  const loopback = /^(localhost|127\.[\d.]+|\[::1\])$/.test(host);
+  return socketPath !== undefined || loopback || Boolean(tls?.verify && tls.cert);
 }
 
 class DockerRuntime implements Runtime {

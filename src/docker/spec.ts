@@ -56,8 +56,8 @@ const hardening = {
   IpcMode: 'private',
   CgroupnsMode: 'private',
   PublishAllPorts: false,
-  // The session host is PID 1: it reaps, and no signal from inside can kill it. An init above it would be killable
-  // by user 1000 all the same, and would end the sandbox when it dies.
+  // The session host is PID 1: it reaps, and no signal from inside can kill it. Below an init it would be an ordinary
+  // process of user 1000, and a `kill -9 -1` in the shell would take it along.
   Init: false,
   OomKillDisable: false,
   // Where the whole machine runs out of memory, a sandbox goes before the engine and the server.

@@ -23,7 +23,11 @@ export function shareRoutes(ctx: LinkContext): Hono<HttpEnv> {
     const body = (stream: ReadableStream<Uint8Array>) => {
       const kept = held.move();
       const release = () => kept.disposeAsync();
-      return holding(stream, { onChunk: () => watchdog.touch(), signal, release }) as BodyInit;
+      const breakOff = (err: unknown) => {
+        c.get('log').info({ err }, 'a shared file broke off');
+        c.env.outgoing?.destroy();
+      };
+      return holding(stream, { onChunk: () => watchdog.touch(), signal, breakOff, release }) as BodyInit;
     };
     if (file.stat.type === 'file') return fileResponse(c, file, body);
     if (file.stat.type !== 'directory') return explain(c, 404, 'What this link led to is no file any more.');

@@ -28,6 +28,14 @@ export class Admission {
     this.#idleIfUnused = idleIfUnused;
   }
 
+  /** Whether the principal may have one more at once, with nothing to be given up for it. */
+  hasRoomFor(principal: string): boolean {
+    const { maxSandboxes, maxPerPrincipal } = this.#limits;
+    const awake = this.#roster.awake();
+    const own = awake.filter((entry) => entry.row.principal === principal).length;
+    return awake.length < maxSandboxes && (maxPerPrincipal === 0 || own < maxPerPrincipal);
+  }
+
   async admit(entry: Entry): Promise<void> {
     const { maxSandboxes } = this.#limits;
     const maxPerPrincipal = entry.bound ?? this.#limits.maxPerPrincipal;

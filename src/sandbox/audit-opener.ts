@@ -7,13 +7,17 @@ import type { SandboxRow } from './state.ts';
 
 /** Writes a line when a sandbox's container is started, adopted, found gone, or removed. */
 export function auditedOpener(opener: Opener, sink: AuditSink, subjectOf: (row: SandboxRow) => AuditSubject): Opener {
+  const noteFor = (row: SandboxRow): Note => ({
+    write: (event, why) => auditSandbox(sink, event, subjectOf(row), { template: row.template, ...(why && { why }) }),
+    of: noteFor,
+  });
   const recorded = async (event: string, row: SandboxRow, work: () => Promise<Live>): Promise<Live> => {
     const subject = subjectOf(row);
     const { template } = row;
     try {
       const live = await work();
       await auditSandbox(sink, event, subject, { template, outcome: 'ok' });
-      return watched(live, (what, why) => auditSandbox(sink, what, subject, { why }));
+      return watched(live, noteFor(row));
     } catch (error) {
       await auditSandbox(sink, event, subject, { template, outcome: toAppError(error).code });
       throw error;
@@ -23,19 +27,25 @@ export function auditedOpener(opener: Opener, sink: AuditSink, subjectOf: (row: 
     open: (row, signal) => recorded('sandbox.started', row, () => opener.open(row, signal)),
     adopt: (row, record, signal) => recorded('sandbox.adopted', row, () => opener.adopt(row, record, signal)),
     describe: (row) => opener.describe(row),
+    specOf: (row) => opener.specOf(row),
   };
 }
 
-type Note = (event: string, why?: string) => Promise<void>;
+/** Writes lines about one owner's sandbox. */
+interface Note {
+  write(event: string, why?: string): Promise<void>;
+  of(row: SandboxRow): Note;
+}
 
 function watched(live: Live, note: Note): Live {
   let removing = false;
-  void live.closed.then((why) => (removing ? undefined : note('sandbox.lost', why)));
+  let handedOn = false;
+  void live.closed.then((why) => (removing || handedOn ? undefined : note.write('sandbox.lost', why)));
   const remove = async (): Promise<void> => {
     const first = !removing;
     removing = true;
     await live.container.remove();
-    if (first) await note('sandbox.removed');
+    if (first) await note.write('sandbox.removed');
   };
   return {
     container: withRemoval(live.container, remove),
@@ -43,6 +53,12 @@ function watched(live: Live, note: Note): Live {
     activity: () => live.activity(),
     alive: () => live.alive(),
     closed: live.closed,
+    claimedBy(row) {
+      handedOn = true;
+      const owned = note.of(row);
+      void owned.write('sandbox.claimed');
+      return watched(live.claimedBy(row), owned);
+    },
     [Symbol.asyncDispose]: () => live[Symbol.asyncDispose](),
   };
 }

@@ -295,11 +295,10 @@ export class Command {
     this.#changed();
   }
 
-  /** Nobody waits any longer for an interrupted command; a late report may still add its exit code. */
+  /** Nobody waits any longer: an interrupted command does not report, or an ended one's output does not come. */
   abandon(): void {
     if (this.#status !== 'running') return;
-    this.#status = this.#endedBy ?? 'error';
-    this.#settled.resolve();
+    this.#settle();
     this.#changed();
   }
 
@@ -323,7 +322,10 @@ export class Command {
   #trySettle(): void {
     if (!this.ended) return;
     const complete = this.stdout.complete && this.stderr.complete;
-    if (!complete && this.#lost === undefined) return;
+    if (complete || this.#lost !== undefined) this.#settle();
+  }
+
+  #settle(): void {
     this.#status = this.#endedBy ?? (this.#done?.code === 0 ? 'success' : 'error');
     this.#settled.resolve();
   }

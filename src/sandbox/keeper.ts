@@ -6,6 +6,7 @@ import { newVolume, type Roster } from './roster.ts';
 import type { ContainerRecord, Runtime } from './runtime.ts';
 import { lostBecause } from './sentences.ts';
 import type { SandboxRow, State } from './state.ts';
+import { nobody } from './warm.ts';
 import { Timers } from './timers.ts';
 
 export interface KeeperOptions {
@@ -18,6 +19,8 @@ export interface KeeperOptions {
   readonly closing: AbortSignal;
   /** Refuses, or makes room, before a container is started. */
   readonly admit: (entry: Entry) => Promise<void>;
+  /** Takes over a ready sandbox that an earlier server left, with its container where that runs. */
+  readonly warm: (row: SandboxRow, record?: ContainerRecord) => Promise<void>;
 }
 
 /** Milliseconds that a removed container's calls get to hear of it. */
@@ -215,14 +218,17 @@ export class Keeper {
   }
 
   async #reconcile(): Promise<void> {
-    const { runtime, state, roster, log } = this.#options;
+    const { runtime, state, roster, log, warm } = this.#options;
     const { found, lost } = await reconcile(runtime, state, log);
-    for (const row of lost) {
+    const ready = found.filter(([row]) => row.principal === nobody);
+    const gone = lost.filter((row) => row.principal === nobody);
+    await Promise.all([...ready.map(([row, record]) => warm(row, record)), ...gone.map((row) => warm(row))]);
+    for (const row of lost.filter((one) => one.principal !== nobody)) {
       const entry = roster.remember(row);
       this.save(entry, { state: 'idle', lost: [lostBecause('its container ended while the server was down')] });
       roster.settle(entry);
     }
-    for (const [row, record] of found) roster.remember(row).found = record;
+    for (const [row, record] of found) if (row.principal !== nobody) roster.remember(row).found = record;
   }
 
   #log(event: string, entry: Entry, more: Record<string, unknown> = {}): void {

@@ -7,7 +7,7 @@ export type KeyScope = (typeof keyScopes)[number];
 
 /** Who is calling, proved by the HTTP layer. */
 export interface Principal {
-  /** Stable and unique, e.g. `anonymous`, `key:3f9a…`, `user:…`. Never sent to a client. */
+  /** Stable, unique and never empty, e.g. `anonymous`, `key:3f9a…`, `user:…`. Never sent to a client. */
   readonly id: string;
   /** Template names the principal may use; absent = all. */
   readonly templates?: readonly string[];

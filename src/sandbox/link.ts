@@ -5,6 +5,7 @@ import { Connection } from './connection.ts';
 import { FrameError, protocolVersion, type ChannelState, type HostFrame } from './frame.ts';
 import * as request from './request.ts';
 import type { Container } from './runtime.ts';
+import { Timers } from './timers.ts';
 
 /** What the host said of itself when a connection was made. */
 export interface Greeting {
@@ -104,6 +105,14 @@ export class Link implements AsyncDisposable {
     return this.#attached.promise;
   }
 
+  /** As `ready`, for a caller that can't wait for ever. Rejects `engine_unavailable`, too. */
+  async readyWithin(milliseconds: number): Promise<void> {
+    if (this.#isAttached) return;
+    using timers = new Timers();
+    const late = timers.after(milliseconds).then(() => Promise.reject(unreachable()));
+    await Promise.race([this.#attached.promise, late]);
+  }
+
   /** A number for a new command or terminal. Frames that use it must be sent in the order of these numbers. */
   nextChannel(): number {
     this.#highest += 1;
@@ -117,7 +126,7 @@ export class Link implements AsyncDisposable {
 
   /** Asks the host whether it lives. Rejects `timeout`. */
   async ping(deadline = pingTimeout): Promise<Pong> {
-    await this.ready;
+    await this.readyWithin(deadline);
     const cookie = ++this.#cookie;
     const answer = Promise.withResolvers<Pong>();
     this.#pings.set(cookie, answer);
@@ -274,6 +283,13 @@ export class Link implements AsyncDisposable {
     }
     await connection?.[Symbol.asyncDispose]();
   }
+}
+
+/** Why a sandbox does not answer whose container may well run. */
+export function unreachable(): AppError {
+  return new AppError('engine_unavailable', "The sandbox can't be reached at the moment; try again in a few seconds.", {
+    data: { retry_after: 5 },
+  });
 }
 
 class AnotherHost extends Error {

@@ -11,6 +11,8 @@ export interface Live extends AsyncDisposable {
   alive(): boolean;
   /** Settles when the container or its session host is gone for good; a clause such as `its container was killed`. */
   readonly closed: Promise<string>;
+  /** The same sandbox as its new owner's: what callers hold then acts in the owner's name. */
+  claimedBy(row: SandboxRow): Live;
 }
 
 /** What keeps a sandbox from being idled out. */
@@ -28,6 +30,8 @@ export interface Opener {
   adopt(row: SandboxRow, record: ContainerRecord, signal: AbortSignal): Promise<Live>;
   /** What is known of the sandbox while it has no container. */
   describe(row: SandboxRow): SandboxStatus;
+  /** A digest of all that the row's template says of a container; equal where a container need not be made anew. */
+  specOf(row: SandboxRow): string;
 }
 
 export function isWorking(activity: Activity): boolean {

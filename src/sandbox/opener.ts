@@ -1,10 +1,13 @@
+import { createHash } from 'node:crypto';
 import type { Config, Template } from '../config.ts';
 import type { Logger } from '../log.ts';
 import { diagnosed } from './diagnosed.ts';
 import { Diagnosis } from './diagnosis/diagnose.ts';
+import { type Egress, type EgressDoor, egressPaths, proxyVariables } from './egress.ts';
+import { EgressRelay } from './egress-relay.ts';
 import { createFiles } from './files.ts';
 import type { Live, Opener } from './live.ts';
-import type { Container, ContainerRecord, ContainerSpec, DiskQuota, Runtime } from './runtime.ts';
+import type { Container, ContainerRecord, ContainerSpec, DiskQuota, Mount, Runtime } from './runtime.ts';
 import { openShellHost, type SessionHost } from './session-host.ts';
 import { describe, SandboxView } from './sandbox-view.ts';
 import type { SandboxRow, State } from './state.ts';
@@ -17,6 +20,7 @@ export interface OpenerOptions {
   readonly log: Logger;
   /** The text of a template's seccomp profile; absent where the engine's own is taken. */
   readonly seccomp: ReadonlyMap<string, string>;
+  readonly egress: Egress;
   /** Wraps what callers get: policy, audit, metrics. */
   readonly decorate: (workspace: Workspace, row: SandboxRow) => Workspace;
 }
@@ -43,9 +47,14 @@ export class SandboxOpener implements Opener {
 
   async open(row: SandboxRow, signal: AbortSignal): Promise<Live> {
     await this.#findQuota();
-    const container = await this.#options.runtime.open(this.#spec(row), signal);
+    await using undo = new AsyncDisposableStack();
+    const door = await this.#door(row, true);
+    if (door) undo.use(door);
+    const container = await this.#options.runtime.open(this.#spec(row, door), signal);
     try {
-      return await this.#connect(row, container);
+      const opened = await this.#connect(row, container, door);
+      undo.move();
+      return opened;
     } catch (error) {
       await container
         .remove()
@@ -58,30 +67,67 @@ export class SandboxOpener implements Opener {
     await this.#findQuota();
     const container = this.#options.runtime.container(record);
     if (record.state === 'paused') await container.resume();
-    return await this.#connect(row, container);
+    await using undo = new AsyncDisposableStack();
+    const door = await this.#door(row, false);
+    if (door) undo.use(door);
+    const adopted = await this.#connect(row, container, door);
+    undo.move();
+    return adopted;
   }
 
   describe(row: SandboxRow): SandboxStatus {
     return describe(row, this.#template(row), this.#quota);
   }
 
-  async #connect(row: SandboxRow, container: Container): Promise<Live> {
+  /** The way out of a sandbox whose template has one. */
+  async #door(row: SandboxRow, fresh: boolean): Promise<EgressDoor | undefined> {
+    const { network, allow_hosts: hosts, allow_ports: ports, allow_bytes: bytes } = this.#template(row);
+    if (network !== 'allow-list') return undefined;
+    const policy = { hosts, ports, bytes };
+    return await this.#options.egress.open({ handle: row.handle, template: row.template, policy, fresh });
+  }
+
+  async #connect(row: SandboxRow, container: Container, door: EgressDoor | undefined): Promise<Live> {
     const { config, state, log } = this.#options;
+    await using held = new AsyncDisposableStack();
+    if (door) await held.use(new EgressRelay(container, log.child({ sandbox: row.handle }))).start();
     const host = await openShellHost(container, {
       token: state.derive('session-host', container.name),
       log: log.child({ sandbox: row.handle }),
       config,
       store: commandStore(state, row.handle),
     });
-    const files = createFiles(container);
-    const view = new SandboxView({ row, template: this.#template(row), container, host, files, quota: this.#quota });
-    const workspace = diagnosed(view, this.#diagnosis(row, container));
-    return live(container, host, this.#options.decorate(workspace, row));
+    held.use(host);
+    if (door) held.use(door);
+    return this.#live(row, { container, host, door, held: held.move() });
   }
 
-  #diagnosis(row: SandboxRow, container: Container): Diagnosis {
-    const template = this.#template(row);
-    return new Diagnosis({ container, template: row.template, network: template.network, limits: template });
+  #live(row: SandboxRow, parts: Parts): Live {
+    const { container, host, door, held } = parts;
+    const files = createFiles(container);
+    const view = new SandboxView({ row, template: this.#template(row), container, host, files, quota: this.#quota });
+    const workspace = diagnosed(view, this.#diagnosis(row, container, door));
+    return {
+      container,
+      workspace: this.#options.decorate(workspace, row),
+      activity: () => host.activity(),
+      alive: () => host.alive(),
+      closed: host.closed,
+      claimedBy: (owner) => this.#live(owner, parts),
+      [Symbol.asyncDispose]: async () => await held[Symbol.asyncDispose](),
+    };
+  }
+
+  specOf(row: SandboxRow): string {
+    const { name: _, labels: __, volume: ___, ...rest } = this.#plainSpec(row);
+    return createHash('sha256').update(JSON.stringify(rest)).digest('hex').slice(0, 24);
+  }
+
+  #diagnosis(row: SandboxRow, container: Container, door: EgressDoor | undefined): Diagnosis {
+    const limits = this.#template(row);
+    const denials = door && ((seconds: number) => door.denials(seconds));
+    const around = { container, template: row.template, network: limits.network, limits };
+    return new Diagnosis({ ...around, ...(denials && { denials }) });
   }
 
   async #findQuota(): Promise<DiskQuota> {
@@ -95,7 +141,13 @@ export class SandboxOpener implements Opener {
     return template;
   }
 
-  #spec(row: SandboxRow): ContainerSpec {
+  #spec(row: SandboxRow, door: EgressDoor | undefined): ContainerSpec {
+    const spec = this.#plainSpec(row);
+    const mounts = door ? [...spec.mounts, doorMount(door)] : spec.mounts;
+    return { ...spec, mounts, labels: { ...spec.labels, 'berth.spec': this.specOf(row) } };
+  }
+
+  #plainSpec(row: SandboxRow): ContainerSpec {
     const { state, config, seccomp } = this.#options;
     const template = this.#template(row);
     const labels = {
@@ -110,27 +162,33 @@ export class SandboxOpener implements Opener {
       name: `berth-${state.instance}-${row.handle}`,
       image: template.image,
       labels,
-      env: template.env,
+      env: template.network === 'allow-list' ? { ...proxyVariables, ...template.env } : template.env,
       volume: { name: row.volume, labels, ...(this.#quota?.bounded && { size: template.disk }) },
       shell: config.shell.default_shell,
       limits: template,
       mounts: template.mounts,
-      network: template.network,
+      network: networkOf(template),
       ...(template.runtime === undefined ? {} : { runtime: template.runtime }),
       ...(profile === undefined ? {} : { seccomp: profile }),
     };
   }
 }
 
-function live(container: Container, host: SessionHost, workspace: Workspace): Live {
-  return {
-    container,
-    workspace,
-    activity: () => host.activity(),
-    alive: () => host.alive(),
-    closed: host.closed,
-    [Symbol.asyncDispose]: () => host[Symbol.asyncDispose](),
-  };
+/** What a live sandbox holds; `held` lets go of it, the way out first. */
+interface Parts {
+  readonly container: Container;
+  readonly host: SessionHost;
+  readonly door: EgressDoor | undefined;
+  readonly held: AsyncDisposable;
+}
+
+function doorMount({ directory }: EgressDoor): Mount {
+  return { source: directory, target: egressPaths.directory, readOnly: true };
+}
+
+function networkOf({ network, network_open_unprotected: unprotected }: Template): ContainerSpec['network'] {
+  if (network !== 'open') return 'none';
+  return unprotected ? 'unprotected' : 'open';
 }
 
 function commandStore(state: State, handle: string) {

@@ -8,6 +8,7 @@ import { isWorking, type Live, type Opener } from './live.ts';
 import { newHandle, newVolume, Roster } from './roster.ts';
 import type { Runtime } from './runtime.ts';
 import type { AcquireOptions, Lease, PoolHealth, SandboxInfo, Sandboxes } from './sandboxes.ts';
+import { nobody, WarmPool } from './warm.ts';
 import { unknownSandbox } from './sentences.ts';
 import type { SandboxRow, State } from './state.ts';
 import type { SandboxStatus } from './workspace.ts';
@@ -25,6 +26,8 @@ export interface PoolOptions {
   readonly maxSandboxes: number;
   /** Sandboxes one principal may have a container for at the same time; 0 = no bound of its own. */
   readonly maxPerPrincipal: number;
+  /** Sandboxes kept ready, by template. */
+  readonly warm: ReadonlyMap<string, number>;
   /** Seconds between two looks for idle and expired sandboxes. */
   readonly cleanupInterval: number;
   /** Days an unused workspace is kept; 0 = for ever. */
@@ -42,20 +45,29 @@ export class Pool implements Sandboxes, AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #roster: Roster;
   readonly #keeper: Keeper;
+  readonly #admission: Admission;
+  readonly #warm: WarmPool;
   #engine: { at: number; info: Promise<PoolHealth['engine']> } | undefined;
   #sweeping: Promise<void> | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#roster = new Roster(options.state);
-    const admission = new Admission(this.#roster, options, (entry, seconds) =>
+    this.#admission = new Admission(this.#roster, options, (entry, seconds) =>
       this.#keeper.idleIfUnused(entry, seconds),
     );
     this.#keeper = new Keeper({
       ...options,
       roster: this.#roster,
       closing: this.#closing.signal,
-      admit: (entry) => admission.admit(entry),
+      admit: (entry) => this.#admission.admit(entry),
+      warm: (row, record) => (record ? this.#warm.adopt(row, record) : this.#warm.forget(row)),
+    });
+    this.#warm = new WarmPool({
+      ...options,
+      closing: this.#closing.signal,
+      sizes: options.warm,
+      room: () => options.maxSandboxes - this.#roster.awake().length - this.#warm.size,
     });
   }
 
@@ -63,7 +75,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   start(): void {
     const timer = setInterval(() => void this.sweep(), this.#options.cleanupInterval * 1000).unref();
     this.#closing.signal.addEventListener('abort', () => clearInterval(timer));
-    void this.#keeper.adoptAll(adoptionsAtOnce);
+    void this.#keeper.adoptAll(adoptionsAtOnce).then(() => this.#warm.fill());
   }
 
   async acquire(key: Key, options: AcquireOptions = {}): Promise<Lease> {
@@ -85,11 +97,11 @@ export class Pool implements Sandboxes, AsyncDisposable {
   ): Promise<SandboxInfo> {
     const handle = newHandle();
     const row = this.#newRow(principal, { kind: 'handle', id: handle }, handle, options);
-    this.#options.state.insert(row);
-    const key: Key = { principal, scope: { kind: 'handle', id: handle } };
+    const entry = this.#enter(row);
+    const key: Key = { principal, scope: { kind: 'handle', id: entry.row.handle } };
     try {
       await using lease = await this.acquire(key, options.signal ? { signal: options.signal } : {});
-      return info(row, lease ? 'running' : 'idle');
+      return info(entry.row, lease ? 'running' : 'idle');
     } catch (error) {
       await this.end(key).catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.end_failed', err }));
       throw error;
@@ -161,6 +173,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await this.#sweeping;
+    await this.#warm.letGo();
     const entries = this.#roster.all();
     await Promise.allSettled(entries.map((entry) => entry.step(() => this.#keeper.letGo(entry))));
   }
@@ -175,8 +188,16 @@ export class Pool implements Sandboxes, AsyncDisposable {
     if (known) return known;
     if (key.scope.kind === 'handle') throw unknownSandbox();
     const row = this.#newRow(key.principal, key.scope, newHandle(), template === undefined ? {} : { template });
-    this.#options.state.insert(row);
-    return this.#roster.remember(row);
+    return this.#enter(row);
+  }
+
+  /** The row's sandbox: a ready one that becomes its owner's, or one that is yet to start. */
+  #enter(row: SandboxRow): Entry {
+    const ready = this.#admission.hasRoomFor(row.principal) ? this.#warm.claim(row) : undefined;
+    if (!ready) this.#options.state.insert(row);
+    const entry = this.#roster.remember(ready?.row ?? row);
+    if (ready) this.#keeper.hold(entry, ready.live);
+    return entry;
   }
 
   #newRow(
@@ -241,7 +262,8 @@ export class Pool implements Sandboxes, AsyncDisposable {
       if (this.#closing.signal.aborted) return;
       await this.#quietly(() => this.#keeper.idleIfUnused(entry, this.#options.idleTimeout));
     }
-    for (const row of this.#options.state.all()) await this.#quietly(() => this.#endWhenOver(row));
+    const owned = this.#options.state.all().filter((row) => row.principal !== nobody);
+    for (const row of owned) await this.#quietly(() => this.#endWhenOver(row));
   }
 
   async #quietly(run: () => Promise<unknown>): Promise<void> {

@@ -61,7 +61,8 @@ export interface ContainerSpec {
   /** A seccomp profile's JSON text; absent = the engine's default. */
   readonly seccomp?: string;
   readonly mounts: readonly Mount[];
-  readonly network: 'none' | 'open';
+  /** `open`: out, but to nothing of the engine's host. `unprotected`: the engine's bridge as it is. */
+  readonly network: 'none' | 'open' | 'unprotected';
 }
 
 export interface ContainerLimits {

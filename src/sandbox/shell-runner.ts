@@ -5,7 +5,7 @@ import { CommandHistory } from './command-history.ts';
 import { bootName, type CommandNote, type CommandStore, type NamedNote } from './command-store.ts';
 import type { ChannelState, HostErrorCode, Stream } from './frame.ts';
 import { interrupt, reportsWithin } from './interrupt.ts';
-import type { Greeting, Link, LiveFrame, ShellState } from './link.ts';
+import { unreachable, type Greeting, type Link, type LiveFrame, type ShellState } from './link.ts';
 import type { OutputLimits } from './output.ts';
 import * as request from './request.ts';
 import { commandBytes } from './shell-arguments.ts';
@@ -27,6 +27,8 @@ const credit = 1024 * 1024;
 const noteAfter = 500;
 /** Milliseconds that commands wait for a shell, or a connection, that is being started again. */
 const startTimeout = 15_000;
+/** Milliseconds for an ended command's last output. */
+const outputTimeout = 30_000;
 const longestTimer = 2 ** 31 - 1;
 
 /** Feeds commands to the host's shell one after another, and what the host tells to the commands. */
@@ -48,6 +50,7 @@ export class ShellRunner {
   /** Why no command can run any more. */
   #over: { code: ErrorCode; message: string } | undefined;
   #lastCode = 0;
+  readonly #sender = (...frames: Uint8Array[]): void => this.#link.send(...frames);
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -94,6 +97,7 @@ export class ShellRunner {
 
   /** Interrupts a command that runs, and takes one that waits out of the queue. */
   cancel(command: Command): void {
+    if (command.ended) command.abandon();
     const place = this.#queue.indexOf(command);
     if (place < 0) return void this.interrupt(command, 'cancelled');
     this.#queue.splice(place, 1);
@@ -103,7 +107,7 @@ export class ShellRunner {
   async interrupt(command: Command, why: 'timeout' | 'cancelled'): Promise<void> {
     if (command.ended || command.endedBy) return;
     command.interruptedBy(why);
-    await interrupt(command, (...frames) => this.#link.send(...frames));
+    await interrupt(command, this.#sender);
     if (!command.ended) command.abandon();
   }
 
@@ -120,7 +124,7 @@ export class ShellRunner {
 
   /** Replaces the shell by a clean one. Rejects `timeout`. */
   async reset(): Promise<void> {
-    await this.#link.ready;
+    await this.#link.readyWithin(startTimeout);
     this.#refuseQueued('cancelled', 'The shell was reset before this command had its turn; it did not run.');
     this.#current?.interruptedBy('cancelled');
     this.#ready = false;
@@ -148,6 +152,7 @@ export class ShellRunner {
     }
     for (const command of this.#history.all()) this.#resume(command, greeting);
     if (this.#current) this.#resume(this.#current, greeting);
+    if (this.#current?.endedBy && !this.#current.ended) void interrupt(this.#current, this.#sender);
     this.shellIs(greeting.shell);
   }
 
@@ -226,7 +231,7 @@ export class ShellRunner {
 
   #waitForShell(): void {
     this.#stalled ??= setTimeout(() => {
-      const { code, message } = shellDoesNotStart();
+      const { code, message } = this.#link.isAttached ? shellDoesNotStart() : unreachable();
       this.#refuseQueued(code, message);
     }, startTimeout);
   }
@@ -294,6 +299,13 @@ export class ShellRunner {
     this.#lastCode = command.exitCode ?? this.#lastCode;
     if (command.cwd) this.#shell = { ...this.#shell, cwd: command.cwd };
     this.#history.add(command);
+    if (command.status === 'running') this.#expectOutput(command);
+  }
+
+  /** The rest of an ended command's output is on its way, unless the host is not what it should be. */
+  #expectOutput(command: Command): void {
+    const timer = setTimeout(() => command.abandon(), outputTimeout);
+    void command.settled.finally(() => clearTimeout(timer));
   }
 
   #refused(command: Command, code: HostErrorCode): void {

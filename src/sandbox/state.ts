@@ -154,12 +154,19 @@ export class State implements Disposable {
     );
   }
 
+  /** A ready sandbox becomes its first caller's. */
+  claim(row: SandboxRow): void {
+    this.#prepare(
+      'UPDATE sandboxes SET principal = ?, scope_kind = ?, scope_id = ?, created = ?, last_used = ?, expires = ? WHERE handle = ?',
+    ).run(row.principal, row.scopeKind, row.scopeId, row.created, row.lastUsed, row.expires, row.handle);
+  }
+
   remove(handle: string): void {
     this.#prepare('DELETE FROM sandboxes WHERE handle = ?').run(handle);
   }
 
   count(): number {
-    return Number(this.#prepare('SELECT count(*) AS n FROM sandboxes').get()?.['n']);
+    return Number(this.#prepare("SELECT count(*) AS n FROM sandboxes WHERE principal <> ''").get()?.['n']);
   }
 
   saveCommand(row: CommandRow): void {

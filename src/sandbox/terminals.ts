@@ -38,6 +38,7 @@ interface Entry {
 
 /** Bytes that the host keeps of a terminal for a server that comes back. */
 const hostRing = 1024 * 1024;
+const startTimeout = 15_000;
 const endTimeout = 3000;
 const mountedShell = '/opt/berth/bash';
 const env = ['TERM=xterm-256color', 'COLORTERM=truecolor'];
@@ -67,7 +68,7 @@ export class Terminals implements TerminalsPort {
     const size = checkedSize({ cols: options.cols ?? limits.cols, rows: options.rows ?? limits.rows });
     const argv = terminalArgv(shell, options.command);
     const cwd = terminalCwd(options.cwd);
-    await this.#link.ready;
+    await this.#link.readyWithin(startTimeout);
     this.#makeRoom();
     const open = (argv: readonly string[]) => this.#launch(options.command ?? shell, size, cwd, argv);
     const first = await open(argv);
@@ -104,6 +105,7 @@ export class Terminals implements TerminalsPort {
     const entry = this.#find(id);
     const { terminal } = entry;
     if (!terminal.isExited) {
+      await this.#link.readyWithin(startTimeout);
       this.#link.send(request.signal(terminal.channel, 'HUP', 'tree'));
       using timers = new Timers();
       const ended = await Promise.race([terminal.exited.then(() => true), timers.after(endTimeout).then(() => false)]);
@@ -226,13 +228,13 @@ export class Terminals implements TerminalsPort {
     const isNew = terminal.flow.received === 0;
     const { from, limit } = terminal.resume(state);
     this.#link.send(request.follow(terminal.channel, 0, from, limit));
-    if (isNew && !state.ended) this.#redraw(entry, from);
+    if (!state.ended) this.#settleSize(terminal, isNew && from > 0);
   }
 
-  /** A program repaints at a change of size; needed where the beginning of its output is gone, or its size is not known. */
-  #redraw({ terminal, note }: Entry, from: number): void {
-    const { rows, cols } = note;
-    if (from > 0) this.#link.send(request.resize(terminal.channel, rows > 1 ? rows - 1 : rows + 1, cols));
+  /** The program's size is the screen's. A change of it makes the program repaint, where the beginning of its output is gone. */
+  #settleSize(terminal: Terminal, repaint: boolean): void {
+    const { rows, cols } = terminal.screen.size;
+    if (repaint) this.#link.send(request.resize(terminal.channel, rows > 1 ? rows - 1 : rows + 1, cols));
     this.#link.send(request.resize(terminal.channel, rows, cols));
   }
 

@@ -145,11 +145,7 @@ export interface FilesPort {
     options?: { offset?: number; length?: number; signal?: AbortSignal },
   ): Promise<ReadableStream<Uint8Array>>;
   /** Writes a whole file, or nothing: a temporary name, checked, then renamed. Parent directories are made. */
-  write(
-    path: string,
-    body: ReadableStream<Uint8Array>,
-    options?: WriteOptions,
-  ): Promise<WrittenFile>;
+  write(path: string, body: ReadableStream<Uint8Array>, options?: WriteOptions): Promise<WrittenFile>;
   list(
     path: string,
     options?: { depth?: number; glob?: string; signal?: AbortSignal },

@@ -39,6 +39,10 @@ class Engine implements Opener {
     return this.#live(row);
   }
 
+  specOf(): string {
+    return 'spec';
+  }
+
   describe(row: SandboxRow): SandboxStatus {
     return { sandbox: row.handle, state: 'idle' } as SandboxStatus;
   }
@@ -46,7 +50,7 @@ class Engine implements Opener {
   #live(row: SandboxRow): Live {
     const closed = Promise.withResolvers<string>();
     this.lives.set(row.handle, { die: closed.resolve });
-    return {
+    const live: Live = {
       container: this.container(row.handle),
       workspace: {
         handle: row.handle,
@@ -55,8 +59,10 @@ class Engine implements Opener {
       activity: async () => this.activity,
       alive: () => true,
       closed: closed.promise,
+      claimedBy: (owner) => ({ ...live, workspace: { ...live.workspace, handle: owner.handle } }),
       [Symbol.asyncDispose]: async () => {},
     };
+    return live;
   }
 
   container(name: string): Container {
@@ -90,6 +96,7 @@ function bench(t: TestContext, options: Partial<PoolOptions> = {}): Bench {
     opener: engine,
     log: pino({ level: 'silent' }),
     templates: ['data', 'base'],
+    warm: new Map(),
     idleTimeout: 3600,
     maxSandboxes: 10,
     maxPerPrincipal: 0,
@@ -291,6 +298,7 @@ test('a new server adopts what runs, removes what it does not know, and says wha
     opener: engine,
     log: pino({ level: 'silent' }),
     templates: ['data'],
+    warm: new Map(),
     idleTimeout: 3600,
     maxSandboxes: 10,
     maxPerPrincipal: 0,
@@ -306,6 +314,89 @@ test('a new server adopts what runs, removes what it does not know, and says wha
   assert.match(reopened.lost[0] ?? '', /its container ended while the server was down/);
   assert.equal(engine.opened.length, 3);
 });
+
+/** Waits until the background has started what it wants. */
+async function settled(engine: Engine, opened: number): Promise<void> {
+  for (let i = 0; i < 200 && engine.opened.length < opened; i++) await sleep(5);
+  await sleep(20);
+}
+
+test('a first call takes a ready sandbox, which no other principal ever gets, and another is made ready', async (t) => {
+  const { pool, engine, state } = bench(t, { warm: new Map([['data', 1]]) });
+  pool.start();
+  await settled(engine, 1);
+  const [ready] = engine.opened;
+  await using mine = await pool.acquire(chat('a', 'alice'));
+  assert.equal(mine.workspace.handle, ready);
+  const row = state.get(ready ?? '');
+  assert.deepEqual([row?.principal, row?.scopeKind, row?.scopeId, row?.state], ['alice', 'conversation', 'a', 'live']);
+  await settled(engine, 2);
+  await using theirs = await pool.acquire(chat('a', 'bob'));
+  assert.equal(theirs.workspace.handle, engine.opened[1]);
+  assert.notEqual(theirs.workspace.handle, mine.workspace.handle);
+  await assert.rejects(pool.acquire(byHandle(ready ?? '', 'bob')), { code: 'not_found' });
+});
+
+test('create_sandbox takes a ready sandbox under its own handle', async (t) => {
+  const { pool, engine } = bench(t, { warm: new Map([['data', 1]]) });
+  pool.start();
+  await settled(engine, 1);
+  const created = await pool.create({ id: 'alice' });
+  assert.equal(created.sandbox, engine.opened[0]);
+  await using lease = await pool.acquire(byHandle(created.sandbox));
+  assert.equal(lease.workspace.handle, created.sandbox);
+});
+
+test('a ready sandbox is nobody’s: no list, no count, no handle shows it', async (t) => {
+  const { pool, engine } = bench(t, { warm: new Map([['data', 2]]) });
+  pool.start();
+  await settled(engine, 2);
+  assert.deepEqual(await pool.list({ id: 'alice' }), []);
+  assert.deepEqual((await pool.health()).sandboxes, { known: 0, running: 0, limit: 10 });
+  await assert.rejects(pool.acquire(byHandle(engine.opened[0] ?? '')), { code: 'not_found' });
+});
+
+test('ready sandboxes leave room for callers', async (t) => {
+  const { pool, engine } = bench(t, { warm: new Map([['data', 5]]), maxSandboxes: 2 });
+  pool.start();
+  await settled(engine, 2);
+  assert.equal(engine.opened.length, 2);
+});
+
+for (const [what, spec, removed] of [
+  ['adopts a ready sandbox that fits its template', 'spec', false],
+  ['removes a ready sandbox whose template has changed', 'another', true],
+] as const) {
+  test(`a new server ${what}`, async (t) => {
+    const { pool, engine, state } = bench(t, { warm: new Map([['data', 1]]) });
+    pool.start();
+    await settled(engine, 1);
+    const ready = engine.opened[0] ?? '';
+    await pool[Symbol.asyncDispose]();
+    const labels = { 'berth.sandbox': ready, 'berth.spec': spec };
+    engine.records = [{ id: ready, name: ready, labels, state: 'running', created: 0 }];
+    engine.volumes = [state.get(ready)?.volume ?? ''];
+    const next = new Pool({
+      runtime: engine.runtime,
+      state,
+      opener: engine,
+      log: pino({ level: 'silent' }),
+      templates: ['data'],
+      warm: new Map([['data', 1]]),
+      idleTimeout: 3600,
+      maxSandboxes: 10,
+      maxPerPrincipal: 0,
+      cleanupInterval: 3600,
+      retention: 0,
+    });
+    t.after(() => next[Symbol.asyncDispose]());
+    next.start();
+    await sleep(50);
+    await using lease = await next.acquire(chat('a'));
+    assert.equal(lease.workspace.handle === ready, !removed);
+    assert.deepEqual(engine.removed, removed ? [ready] : []);
+  });
+}
 
 test('after the shutdown has begun a call gets a typed refusal', async (t) => {
   const { pool } = bench(t);
@@ -324,7 +415,10 @@ test('a sandbox that is stopped for a reason tells the reason to the next caller
   await lease[Symbol.asyncDispose]();
   await using next = await pool.acquire(chat('one'));
   assert.equal(next.workspace.handle, handle);
-  assert.match(next.lost[0] ?? '', /^The sandbox was started anew because its workspace held 3 MiB, more than its 2 MiB:/);
+  assert.match(
+    next.lost[0] ?? '',
+    /^The sandbox was started anew because its workspace held 3 MiB, more than its 2 MiB:/,
+  );
   assert.deepEqual(engine.volumesRemoved, []);
   assert.deepEqual(new Set(engine.removed), new Set([handle]));
 });

@@ -1,0 +1,172 @@
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type Duplex, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Logger } from '../log.ts';
+import { type Connect, connectFirst } from './connect.ts';
+import type { Decision, Gate } from './gate.ts';
+import { passedOn } from './headers.ts';
+import type { Ledger } from './ledger.ts';
+import type { Pace } from './pace.ts';
+import { parseAuthority, parseForward, showTarget, type Target } from './target.ts';
+
+export interface ProxyParts {
+  readonly gate: Gate;
+  readonly ledger: Ledger;
+  readonly connect: Connect;
+  readonly log: Logger;
+  readonly pace: Pace;
+}
+
+const maxConnections = 256;
+const idle = 600_000;
+
+/** One sandbox's proxy: HTTP requests with an absolute URL, and CONNECT. */
+export function createProxy(parts: ProxyParts): Server {
+  const proxy = new Proxy(parts);
+  const server = createServer({ maxHeaderSize: 16 * 1024, headersTimeout: 30_000, requestTimeout: 0 });
+  server.maxConnections = maxConnections;
+  server.timeout = idle;
+  server.on('request', (req, res) => void proxy.forward(req, res));
+  server.on('connect', (req, socket, head) => void proxy.tunnel(req, socket, head));
+  server.on('upgrade', (_req, socket) => socket.destroy());
+  server.on('clientError', (_error, socket) => socket.destroy());
+  return server;
+}
+
+class Proxy {
+  readonly #parts: ProxyParts;
+
+  constructor(parts: ProxyParts) {
+    this.#parts = parts;
+  }
+
+  async forward(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    res.on('error', () => {});
+    const target = parseForward(req.url ?? '');
+    if (!target) return answer(res, 400, 'This is a proxy: it takes absolute http URLs and CONNECT host:port.');
+    const upstream = await this.#open(target);
+    if (!(upstream instanceof Refusal)) return await this.#exchange(req, res, { ...target, upstream });
+    answer(res, upstream.status, upstream.message);
+  }
+
+  async tunnel(req: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+    client.on('error', () => {});
+    const target = parseAuthority(req.url ?? '');
+    const upstream = target ? await this.#open(target) : new Refusal(400, 'CONNECT takes host:port.');
+    if (upstream instanceof Refusal) return void client.end(tunnelAnswer(upstream));
+    client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+    if (head.length > 0) client.unshift(head);
+    upstream.setTimeout(idle, () => upstream.destroy());
+    await Promise.allSettled([
+      pipeline(client, this.#counter(), upstream).catch(() => void [client, upstream].map((end) => end.destroy())),
+      pipeline(upstream, this.#counter(), client).catch(() => void [client, upstream].map((end) => end.destroy())),
+    ]);
+  }
+
+  /** A connection to where the sandbox may go, or why there is none. */
+  async #open(target: Target): Promise<Socket | Refusal> {
+    const { gate, ledger, connect } = this.#parts;
+    try {
+      const decision: Decision = ledger.exhausted ? usedUp(target) : await gate.decide(target);
+      this.#tell(target, decision);
+      if (!decision.allowed) return new Refusal(403, decision.message);
+      const upstream = await connectFirst(decision.addresses, target.port, connect);
+      upstream.on('error', () => {});
+      return upstream;
+    } catch (err) {
+      this.#parts.log.debug({ event: 'egress.failed', target: showTarget(target), err });
+      return new Refusal(502, `${showTarget(target)} could not be reached: ${reasonOf(err)}.`);
+    }
+  }
+
+  #tell(target: Target, decision: Decision): void {
+    const { ledger, log, pace } = this.#parts;
+    const shown = showTarget(target);
+    if (!decision.allowed) ledger.deny({ target: shown, message: decision.message });
+    const skipped = pace.skipped();
+    if (skipped === undefined) return;
+    const more = skipped > 0 ? { skipped } : {};
+    if (decision.allowed) log.info({ event: 'egress.allowed', target: shown, address: decision.addresses[0], ...more });
+    else log.warn({ event: 'egress.denied', target: shown, rule: decision.rule, ...more });
+  }
+
+  async #exchange(
+    req: IncomingMessage,
+    res: ServerResponse,
+    { host, port, path, upstream }: Target & { path: string; upstream: Socket },
+  ): Promise<void> {
+    const headers = {
+      ...passedOn(req.headers),
+      host: port === 80 ? host : showTarget({ host, port }),
+      connection: 'close',
+    };
+    const sent = request({ method: req.method, path, headers, setHost: false, createConnection: () => upstream });
+    const abort = () => void [sent, upstream].map((end) => end.destroy());
+    res.once('close', abort);
+    const answered = Promise.withResolvers<IncomingMessage>();
+    sent.once('response', answered.resolve).once('error', answered.reject);
+    sent.setTimeout(idle, () => sent.destroy());
+    try {
+      const [, reply] = await Promise.all([pipeline(req, this.#counter(), sent), answered.promise]);
+      res.writeHead(reply.statusCode ?? 502, passedOn(reply.headers));
+      await pipeline(reply, this.#counter(), res);
+    } catch (err) {
+      if (res.headersSent) res.destroy();
+      else answer(res, 502, `${showTarget({ host, port })} ended the exchange: ${reasonOf(err)}.`);
+    } finally {
+      abort();
+    }
+  }
+
+  /** Passes bytes on until there are no more to spend. */
+  #counter(): Transform {
+    const { ledger } = this.#parts;
+    return new Transform({
+      transform: (chunk: Buffer, _encoding, done) =>
+        ledger.spend(chunk.length) ? done(null, chunk) : done(new Error('the limit of bytes is used up')),
+    });
+  }
+}
+
+/** An answer in place of a connection. */
+class Refusal {
+  readonly status: 400 | 403 | 502;
+  readonly message: string;
+
+  constructor(status: 400 | 403 | 502, message: string) {
+    this.status = status;
+    this.message = message;
+  }
+}
+
+function usedUp(target: Target): Decision {
+  const message = `${showTarget(target)} was refused: this sandbox has used up the bytes it may exchange with the network.`;
+  return { allowed: false, rule: 'bytes', message };
+}
+
+function answer(res: ServerResponse, status: number, message: string): void {
+  if (res.destroyed) return;
+  res.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' }).end(`${message}\n`);
+}
+
+const phrases = { 400: 'Bad Request', 403: 'Forbidden', 502: 'Bad Gateway' } as const;
+
+function tunnelAnswer({ status, message }: Refusal): string {
+  const body = `${message}\n`;
+  const head = [
+    `HTTP/1.1 ${status} ${phrases[status]}`,
+    'Content-Type: text/plain; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
+}
+
+/** An error's code, where it has one: nothing of this host is told. */
+function reasonOf(error: unknown): string {
+  const first = error instanceof AggregateError ? error.errors.find((one) => one?.code) : error;
+  const { code } = (first ?? {}) as NodeJS.ErrnoException;
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'its name cannot be resolved';
+  return typeof code === 'string' ? code : 'it does not answer';
+}
