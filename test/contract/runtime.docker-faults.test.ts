@@ -317,6 +317,23 @@ describe('what only an engine has', { timeout: 60_000 }, () => {
     }
   });
 
+  test('a container short of memory is told of at most once a second', async () => {
+    const container = await runtime.open(specOf(`berth-${instance}-oom`));
+    const stop = new AbortController();
+    const told: RuntimeEvent[] = [];
+    const watched = (async () => {
+      for await (const event of runtime.events(stop.signal)) told.push(event);
+    })();
+    const began = performance.now();
+    await run(container, ['sh', '-c', 'for i in 1 2 3 4 5; do head -c 400M /dev/zero | tail -c 400M | wc -c; done']);
+    await eventually(() => told.length > 0);
+    const seconds = (performance.now() - began) / 1000;
+    stop.abort();
+    await watched;
+    assert.ok(told.every((event) => event.type === 'oom' && event.container === container.id));
+    assert.ok(told.length <= Math.ceil(seconds) + 1, `${told.length} in ${seconds} s`);
+  });
+
   test('30 sandboxes asked for at once come to be, eight at a time', async () => {
     const specs = Array.from({ length: 30 }, (_, at) => specOf(`berth-${instance}-storm${at}`));
     const opened = await Promise.all(specs.map((spec) => runtime.open(spec)));
