@@ -1,6 +1,7 @@
 import type { CommandPage, OutputPage } from '../sandbox/workspace.ts';
 import { cutAtEnd, decodeBytes, type TextEncoding } from './bytes.ts';
 import { commandStatus, escapedNote, twoStreams } from './command-text.ts';
+import { grouped } from './text.ts';
 
 interface ShownPage {
   readonly text: string;
@@ -77,11 +78,10 @@ export function pageText(page: CommandPage, shown: ShownPages) {
 
 function evictedNote(name: string, page: OutputPage): string | false {
   return (
-    page.evicted > 0 &&
-    `${page.evicted.toLocaleString('en-US')} bytes of ${name} before offset ${page.offset} are no longer held`
+    page.evicted > 0 && `${grouped(page.evicted)} bytes of ${name} before offset ${page.offset} are no longer held`
   );
 }
 
 function moreNote(name: string, page: ShownPage): string | false {
-  return page.more > 0 && `${page.more.toLocaleString('en-US')} bytes of ${name} follow after this page`;
+  return page.more > 0 && `${grouped(page.more)} bytes of ${name} follow after this page`;
 }

@@ -1,6 +1,6 @@
 import type { Cause, CommandResult, CommandStatus, Output } from '../sandbox/workspace.ts';
 import { cutAtEnd, cutAtStart, decodeBytes, type TextEncoding } from './bytes.ts';
-import { lines, omissionLine, seconds } from './text.ts';
+import { grouped, lines, omissionLine, seconds } from './text.ts';
 
 export interface ShownOutput {
   readonly text: string;
@@ -72,7 +72,7 @@ function commandNotes(result: CommandResult, shown: readonly ShownOutput[]): str
       result.status !== 'running' &&
       `processes of this command still run in the background; check_command ${commandId} shows what they write`,
     shown.some((stream) => stream.encoding === 'escaped') && escapedNote,
-    dropped > 0 && `${dropped.toLocaleString('en-US')} bytes of output were lost while nobody read them`,
+    dropped > 0 && `${grouped(dropped)} bytes of output were lost while nobody read them`,
   ].filter((note) => typeof note === 'string');
 }
 

@@ -1,6 +1,6 @@
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server';
 import type { Principal } from '../sandbox/key.ts';
-import { byteSize } from './text.ts';
+import { byteSize, grouped } from './text.ts';
 
 /** Its client takes no event of more than 1 MiB; this leaves room for the envelope. */
 const longest = 1000 * 1024;
@@ -50,6 +50,6 @@ function shortened(text: string): string {
 }
 
 function ends(text: string, half: number): string {
-  const omitted = (text.length - 2 * Math.floor(half)).toLocaleString('en-US');
+  const omitted = grouped(text.length - 2 * Math.floor(half));
   return `${text.slice(0, half)}\n[… ${omitted} characters omitted …]\n${text.slice(-Math.floor(half))}`;
 }

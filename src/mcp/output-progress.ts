@@ -1,4 +1,4 @@
-import { oneLine } from './text.ts';
+import { grouped, oneLine } from './text.ts';
 import type { ToolCall } from './tool-call.ts';
 
 /** Reports a command's output to a watching client: bytes so far and the last line, at most once a second. */
@@ -11,6 +11,6 @@ export function outputProgress(call: ToolCall): (stream: 'stdout' | 'stderr', by
     if (performance.now() - told < 1000) return;
     told = performance.now();
     const last = decoder.decode(bytes.subarray(-400)).trimEnd().split('\n').at(-1) ?? '';
-    call.report(total, oneLine(last) || `${total.toLocaleString('en-US')} bytes of output`);
+    call.report(total, oneLine(last) || `${grouped(total)} bytes of output`);
   };
 }

@@ -1,6 +1,6 @@
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server';
 import type { AppError } from '../errors.ts';
-import { lines, readable } from './text.ts';
+import { grouped, lines, readable } from './text.ts';
 
 /** What a tool's handler gives back; `respond` makes the wire result of it. */
 export interface ToolResult {
@@ -50,7 +50,7 @@ function statusLine(parts: readonly string[]): string {
 function bound(text: string, limit: number): string {
   if (text.length <= limit) return text;
   const half = Math.floor(limit / 2);
-  const omitted = (text.length - 2 * half).toLocaleString('en-US');
+  const omitted = grouped(text.length - 2 * half);
   return lines(text.slice(0, half), `[… ${omitted} characters omitted …]`, text.slice(-half));
 }
 

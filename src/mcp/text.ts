@@ -22,9 +22,14 @@ function picture(character: string): string {
   return code === 0x7f ? '␡' : `\\u${code.toString(16).padStart(4, '0')}`;
 }
 
+/** `1,234,567`. */
+export function grouped(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
 /** The exact line that stands where bytes are left out. */
 export function omissionLine(bytes: number): string {
-  return `[… ${bytes.toLocaleString('en-US')} bytes omitted …]`;
+  return `[… ${grouped(bytes)} bytes omitted …]`;
 }
 
 /** Joins parts, each beginning on a line of its own; empty ones are left out. */

@@ -4,6 +4,7 @@ import type { TerminalInfo, TerminalRead } from '../../sandbox/workspace.ts';
 import { changes, reads } from '../annotations.ts';
 import { wellFormed } from '../arguments.ts';
 import { defineTool } from '../define-tool.ts';
+import { grouped } from '../text.ts';
 
 const sessionId = z.string().min(1).max(128).describe('The sessionId of start_shell_session.');
 const cols = z.int().min(1).max(1000);
@@ -115,8 +116,8 @@ function readMetadata(read: TerminalRead): Record<string, unknown> {
 
 function readNotes(read: TerminalRead): string[] {
   return [
-    read.truncated && `only a part of ${read.originalSize.toLocaleString('en-US')} bytes is shown`,
-    read.dropped > 0 && `${read.dropped.toLocaleString('en-US')} bytes were lost because nobody read them`,
+    read.truncated && `only a part of ${grouped(read.originalSize)} bytes is shown`,
+    read.dropped > 0 && `${grouped(read.dropped)} bytes were lost because nobody read them`,
     read.matched === false && '`until` did not match in time',
   ].filter((note) => typeof note === 'string');
 }
