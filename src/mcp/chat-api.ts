@@ -48,11 +48,11 @@ export class ChatApi {
     return answer.body ?? new Blob([]).stream();
   }
 
-  /** Shows a line above the message that is being written. */
+  /** Shows a line above the message that is being written, or takes it away. */
   async status(description: string, done: boolean): Promise<void> {
     if (this.#ref.message === undefined) return;
     const path = `chats/${encodeURIComponent(this.#ref.chat)}/messages/${encodeURIComponent(this.#ref.message)}/event`;
-    const body = JSON.stringify({ type: 'status', data: { description, done } });
+    const body = JSON.stringify({ type: 'status', data: { description, done, hidden: done } });
     const answer = await this.#fetch(path, { method: 'POST', body, signal: AbortSignal.timeout(patience) });
     await answer.body?.cancel();
   }

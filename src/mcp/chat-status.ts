@@ -27,7 +27,7 @@ export class ChatStatus implements AsyncDisposable {
     });
   }
 
-  /** The line stays, without the sign that something goes on. */
+  /** Takes the line away: the result is there. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sending;
     if (this.#shown) await this.#send(this.#shown, true);

@@ -120,6 +120,6 @@ test('a long call shows its progress in the chat, where that is switched on', as
   assert.deepEqual(app.events, []);
   await session.call('execute_command', { command: 'sleep 3.2; echo half way; sleep 0.3; echo more' });
   await until(() => app.events.length === 2, 'the end to be shown');
-  const line = (done: boolean) => ({ type: 'status', data: { description: 'half way', done } });
+  const line = (done: boolean) => ({ type: 'status', data: { description: 'half way', done, hidden: done } });
   assert.deepEqual(app.events, [line(false), line(true)]);
 });
