@@ -34,7 +34,7 @@ class CommandStream {
   #end: number | undefined;
   #eof = false;
   readonly #pace = new Pace(floodRate, floodBurst);
-  #paused: NodeJS.Timeout | undefined;
+  #paused = false;
 
   constructor(flow: Inflow, kept: KeptOutput, onOutput: ((bytes: Uint8Array) => void) | undefined) {
     this.flow = flow;
@@ -69,8 +69,10 @@ class CommandStream {
   /** Lets the host send more, after a flood's pause. */
   #credit(pause: number): void {
     if (pause === 0) return this.flow.consumed(this.flow.received);
-    this.#paused ??= setTimeout(() => {
-      this.#paused = undefined;
+    if (this.#paused) return;
+    this.#paused = true;
+    setTimeout(() => {
+      this.#paused = false;
       this.flow.consumed(this.flow.received);
     }, pause).unref();
   }

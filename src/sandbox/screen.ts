@@ -1,3 +1,4 @@
+// oxlint-disable-next-line import/default -- Node loads the CommonJS build, which is one default export.
 import serialize from '@xterm/addon-serialize';
 import headless from '@xterm/headless';
 

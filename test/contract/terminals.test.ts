@@ -165,19 +165,15 @@ describe('terminals on a real container', { concurrency: 4 }, () => {
     await using sandbox = await shellSandbox(runtime);
     const { terminals } = sandbox.host;
     const id = await shellIn(terminals);
+    const before = (await terminals.read(id)).totalBytesReceived;
     await terminals.send(id, { input: 'yes' });
-    await sleep(2000);
+    const received = async () => (await terminals.read(id, { mode: 'snapshot' })).totalBytesReceived;
+    while ((await received()) < 3_000_000) await sleep(50);
     await terminals.send(id, { keys: ['ctrl-c'] });
-    const started = performance.now();
     assert.equal((await terminals.read(id, { until: '\\$ $', wait: 10, mode: 'snapshot' })).matched, true);
-    assert.ok(performance.now() - started < 3000);
     const read = await terminals.read(id, { maxBytes: 1024 });
-    assert.ok(read.totalBytesReceived > 4_000_000);
-    assert.equal(
-      read.dropped,
-      read.totalBytesReceived - 1_048_576 - 0 - (read.totalBytesReceived - read.dropped - 1_048_576),
-    );
-    assert.ok(read.dropped > 3_000_000);
+    assert.equal(read.dropped, read.totalBytesReceived - before - 1_048_576);
+    assert.match(read.output, /^(y?\r?\n)(y\r\n)+y?\r?$/);
   });
 
   test('a flood of random bytes breaks nothing', async () => {
