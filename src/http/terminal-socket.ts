@@ -34,10 +34,9 @@ function takeInput(socket: WebSocket, watch: TerminalWatch): void {
     socket.pause();
     last = last
       .then(() => (isBinary ? watch.write(bytesOf(data)) : obey(watch, String(data))))
-      .then(
-        () => socket.resume(),
-        (error: unknown) => close(socket, status.policy, error),
-      );
+      .catch((error: unknown) => close(socket, status.policy, error))
+      // Also behind a close: a paused socket would not see the other side's.
+      .then(() => socket.resume());
   });
 }
 

@@ -29,8 +29,7 @@ export async function startFilesServer(server: Record<string, unknown> = {}): Pr
   const container = await runtime.open(specOf('files'));
   const root = (await run(container, ['pwd'], { cwd: '/workspace' })).stdout.trim();
   const files = createFiles(container, { root, bash: '/bin/bash' });
-  const hash = createHash('sha256').update('ann-key-0123456789').digest('hex');
-  const sandboxes = oneSandbox({ handle: 'sb-1', files }, `key:${hash.slice(0, 32)}`);
+  const sandboxes = oneSandbox({ handle: 'sb-1', files }, annId);
   const keys = 'ann=ann-key-0123456789,bob=bob-key-0123456789';
   const app = stack.use(await startServer({ sandboxes, config: { server, auth: { mode: 'keys', keys } } }));
   return {
@@ -46,4 +45,6 @@ export async function startFilesServer(server: Record<string, unknown> = {}): Pr
 }
 
 export const ann = { authorization: 'Bearer ann-key-0123456789' };
+/** The principal that `ann` is. */
+export const annId = `key:${createHash('sha256').update('ann-key-0123456789').digest('hex').slice(0, 32)}`;
 export const bob = { authorization: 'Bearer bob-key-0123456789' };
