@@ -71,7 +71,7 @@ function fromContext(env: Env): EngineAddress | undefined {
   if (!name || name === 'default') return undefined;
   const id = createHash('sha256').update(name).digest('hex');
   const contexts = join(configDir(env), 'contexts');
-  const endpoint = readJson(join(contexts, 'meta', id, 'meta.json'))?.['Endpoints']?.docker;
+  const endpoint = readJson(join(contexts, 'meta', id, 'meta.json'))?.Endpoints?.docker;
   const source = `docker context ${name}`;
   if (typeof endpoint?.Host !== 'string')
     throw new AppError('engine_unavailable', `The current ${source} names no engine; see "docker context ls".`);
@@ -82,13 +82,19 @@ function fromContext(env: Env): EngineAddress | undefined {
 }
 
 function currentContext(env: Env): string | undefined {
-  const name: unknown = readJson(join(configDir(env), 'config.json'))?.['currentContext'];
+  const name = readJson(join(configDir(env), 'config.json'))?.currentContext;
   return typeof name === 'string' ? name : undefined;
 }
 
-function readJson(path: string): Record<string, any> | undefined {
+/** The parts read here of docker's own files; nothing is taken on trust. */
+interface DockerFile {
+  readonly currentContext?: unknown;
+  readonly Endpoints?: { readonly docker?: { readonly Host?: unknown; readonly SkipTLSVerify?: unknown } };
+}
+
+function readJson(path: string): DockerFile | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8'));
+    return JSON.parse(readFileSync(path, 'utf8')) as DockerFile;
   } catch {
     return undefined;
   }

@@ -1,4 +1,3 @@
-import type Docker from 'dockerode';
 import { statusOf } from './errors.ts';
 import type { Engine } from './client.ts';
 
@@ -12,7 +11,7 @@ export async function createContainer(
   const request = { _body: body, _query: options.name === undefined ? {} : { name: options.name } };
   const attempt = { doing: 'create a sandbox', image: options.image ?? body.Image };
   const container = await engine.call(attempt, (abortSignal) =>
-    engine.docker.createContainer({ ...request, abortSignal } as Docker.ContainerCreateOptions),
+    engine.docker.createContainer({ ...request, abortSignal }),
   );
   return container.id;
 }

@@ -24,7 +24,7 @@ export class Events implements Disposable {
   readonly #listeners = new Set<Listener>();
   readonly #stop = new AbortController();
   readonly #lastOom = new Map<string, number>();
-  #running: Promise<void> | undefined;
+  #started = false;
 
   constructor(engine: Engine, options: { instance: string; log: Logger }) {
     this.#engine = engine;
@@ -37,7 +37,8 @@ export class Events implements Disposable {
     if (signal.aborted) return;
     this.#listeners.add(listener);
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
-    this.#running ??= this.#run();
+    if (!this.#started) void this.#run();
+    this.#started = true;
   }
 
   [Symbol.dispose](): void {

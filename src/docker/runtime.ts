@@ -90,6 +90,7 @@ class DockerRuntime implements Runtime {
       cgroup: `v${info.CgroupVersion ?? 1}`,
       runtimes: Object.keys(info.Runtimes ?? {}),
       storage: info.Driver,
+      ...(info.MemTotal && { memory: info.MemTotal }),
     };
   }
 
@@ -250,6 +251,7 @@ interface EngineDescription {
   readonly CgroupVersion?: string;
   readonly Runtimes?: Readonly<Record<string, unknown>>;
   readonly Driver: string;
+  readonly MemTotal?: number;
 }
 
 function recordOf(info: {

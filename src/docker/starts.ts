@@ -26,7 +26,7 @@ export class Starts {
     while (this.#held.has(container)) await this.#held.get(container);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#held.set(container, promise);
-    await Promise.all(this.#running.get(container) ?? []);
+    await Promise.all(this.#running.get(container) ?? new Set<Promise<void>>());
     return {
       [Symbol.dispose]: () => {
         this.#held.delete(container);

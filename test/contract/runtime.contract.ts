@@ -49,7 +49,7 @@ export function runtimeContract(name: string, start: () => Promise<Subject>): vo
         assert.equal(record?.labels['berth.instance'], subject.instance);
         assert.equal(record?.labels['berth.sandbox'], 'x1');
         assert.equal(record?.labels['berth.template'], 'base');
-        assert.ok(Math.abs(record!.created - Date.now() / 1000) < 60);
+        assert.ok(Math.abs(record.created - Date.now() / 1000) < 60);
         assert.deepEqual(await container.state(), { running: true, paused: false, exitCode: null, oomKilled: false });
       });
 

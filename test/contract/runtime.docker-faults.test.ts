@@ -176,6 +176,14 @@ describe('an engine that fails', { timeout: 180_000 }, () => {
     assert.equal((await narrow.list()).length, 2);
   });
 
+  test('that does not know the runtime of the template says so', async () => {
+    await assert.rejects(runtime.open({ ...nextSpec(), runtime: 'nosuch' }), {
+      code: 'internal',
+      message: 'The container engine does not know the runtime of this template; the log names it.',
+    });
+    assert.deepEqual(await ofInstance(), []);
+  });
+
   test('whose operator mount is missing is told without the host path', async () => {
     const mounts = [{ source: '/nonexistent/data', target: '/data', readOnly: true }];
     await assert.rejects(runtime.open({ ...nextSpec(), mounts }), {
@@ -299,11 +307,11 @@ describe('what only an engine has', { timeout: 60_000 }, () => {
     const docker = engine();
     const tag = `berth-test-${instance}`;
     const base = await docker.createContainer({ Image: testImage, Labels: { 'berth.instance': instance } });
-    await base.commit({
+    await (base.commit as (options: object) => Promise<unknown>).call(base, {
       repo: tag,
       changes:
         'ENTRYPOINT ["/bin/false"]\nUSER root\nVOLUME /data\nHEALTHCHECK --interval=1s CMD touch /workspace/checked',
-    } as never);
+    });
     try {
       const container = await runtime.open({ ...specOf(`berth-${instance}-odd`), image: `${tag}:latest` });
       await new Promise((resolve) => setTimeout(resolve, 1500));

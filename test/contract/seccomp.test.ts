@@ -88,7 +88,7 @@ describe('the seccomp profile', { timeout: 120_000 }, () => {
     return (stdout || stderr).trim();
   };
   const works = (what: string, script: string, expected: string) =>
-    test(what, async () => {
+    void test(what, async () => {
       const ran = await run(box, ['bash', '-c', `cd "$(mktemp -d)" && ${script}`]);
       assert.deepEqual(ran, { stdout: expected, stderr: '', code: 0 });
     });
