@@ -14,7 +14,9 @@ import { auditedOpener } from './sandbox/audit-opener.ts';
 import { AuditLog } from './sandbox/audit.ts';
 import { auditSubject, decorator } from './sandbox/decorate.ts';
 import { workspaceMetrics } from './sandbox/metrics.ts';
+import type { AdmissionLimits } from './sandbox/admission.ts';
 import { DiskWatch } from './sandbox/disk-watch.ts';
+import { engineMemory, Headroom } from './sandbox/headroom.ts';
 import type { SessionStore } from './mcp/sessions.ts';
 import { SandboxOpener } from './sandbox/opener.ts';
 import { createPolicy } from './sandbox/policy.ts';
@@ -146,7 +148,7 @@ function auditLog({ audit }: Config, log: Logger): AuditLog | undefined {
 }
 
 function createPool(config: Config, { registry, audit, ...parts }: PoolParts): Pool {
-  const { session, limits, workspace } = config;
+  const { session, workspace } = config;
   const subjectOf = (row: SandboxRow) => auditSubject(row, parts.state);
   const policy = createPolicy(config.security);
   const decorate = decorator({
@@ -164,17 +166,37 @@ function createPool(config: Config, { registry, audit, ...parts }: PoolParts): P
   });
   const names = Object.keys(config.templates).filter((name) => name !== session.template);
   void opener.prepare();
-  return new Pool({
+  const pool: Pool = new Pool({
     ...parts,
     opener: audit ? auditedOpener(opener, audit, subjectOf) : opener,
     templates: [session.template, ...names],
     warm: new Map(Object.entries(config.templates).map(([name, { warm }]) => [name, warm])),
     idleTimeout: session.timeout,
-    maxSandboxes: session.max_sessions,
-    maxPerPrincipal: limits.sandboxes,
+    ...admissionLimits(config, parts.runtime, () => pool.running()),
     cleanupInterval: session.cleanup_interval,
     retention: workspace.retention,
   });
+  return pool;
+}
+
+function admissionLimits(config: Config, runtime: Runtime, running: () => readonly SandboxRow[]): AdmissionLimits {
+  const { templates, session, limits, docker } = config;
+  const of = ({ template }: { template: string }) => (templates[template] ?? templates[session.template])?.memory ?? 0;
+  const headroom = new Headroom({
+    total: engineMemory(runtime),
+    committed: () => running().reduce((sum, row) => sum + of(row), 0),
+    start: limits.host_memory_start,
+    idle: limits.host_memory_idle,
+  });
+  const largest = Math.max(...Object.values(templates).map(({ memory }) => memory));
+  return {
+    maxSandboxes: session.max_sessions,
+    maxPerPrincipal: limits.sandboxes,
+    maxStarts: docker.max_parallel_starts,
+    memory: { each: limits.memory, total: limits.total_memory, of, largest },
+    queue: { longest: limits.queue, wait: limits.queue_wait },
+    headroom,
+  };
 }
 
 function egressDoors({ server }: Config, { state, log }: { state: State; log: Logger }): Doors {

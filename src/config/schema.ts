@@ -282,7 +282,37 @@ const limits = z.strictObject({
   memory: setting(size(), 0, "Memory of a principal's running sandboxes together; 0 = no limit."),
   requests_per_minute: setting(whole(), 0, 'Requests per principal and minute; 0 = no limit.'),
   upload_bytes_per_hour: setting(size(), 0, 'Uploaded bytes per principal and hour; 0 = no limit.'),
-  cpu_minutes_per_hour: setting(number(0, 1_000_000), 0, 'CPU minutes per principal and hour; 0 = no limit.'),
+  cpu_minutes_per_hour: setting(
+    number(0, 1_000_000),
+    0,
+    'CPU minutes per principal and hour, beyond which no command begins and what goes on is stopped; 0 = no limit.',
+  ),
+  total_commands: setting(whole(), 0, 'Running commands of all together; 0 = no limit.'),
+  total_terminals: setting(whole(), 0, 'Open terminals of all together; 0 = no limit.'),
+  total_memory: setting(size(), 0, 'Memory of all running sandboxes together; 0 = no limit.'),
+  total_requests_per_minute: setting(whole(), 0, 'Requests of all together per minute; 0 = no limit.'),
+  total_upload_bytes_per_hour: setting(size(), 0, 'Uploaded bytes of all together per hour; 0 = no limit.'),
+  total_cpu_minutes_per_hour: setting(number(0, 1_000_000), 0, 'CPU minutes of all together per hour; 0 = no limit.'),
+  queue: setting(
+    whole(0, 100_000),
+    1000,
+    'First calls that may wait for a sandbox, served one principal after another.',
+  ),
+  queue_wait: setting(
+    seconds(0, day),
+    60,
+    'Seconds a first call waits while all places are taken, before it is refused.',
+  ),
+  host_memory_start: setting(
+    size(),
+    512 * MiB,
+    'No sandbox starts with less memory free on the engine’s host; 0 = off.',
+  ),
+  host_memory_idle: setting(
+    size(),
+    256 * MiB,
+    'With less memory free, the sandboxes that have been idle for longest (a minute at least) are idled out; 0 = off.',
+  ),
 });
 
 /** Every setting, with its default, description and check. */

@@ -18,6 +18,9 @@ export class Entry {
   /** A container that ran before this server started. */
   found: ContainerRecord | undefined;
   ended = false;
+  /** Aborts the wait for a place; only while it waits for one. */
+  waiting: AbortController | undefined;
+  readonly #listeners = new Set<(message: string) => void>();
   #steps: Promise<unknown> = Promise.resolve();
 
   constructor(row: SandboxRow) {
@@ -29,6 +32,17 @@ export class Entry {
     const next = this.#steps.then(run, run);
     this.#steps = next.catch(() => {});
     return next;
+  }
+
+  /** Hears what happens to the start until it is disposed. */
+  listen(listener: ((message: string) => void) | undefined): Disposable {
+    if (listener) this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void (listener && this.#listeners.delete(listener)) };
+  }
+
+  /** Tells whoever waits for the sandbox. */
+  say(message: string): void {
+    for (const listener of this.#listeners) listener(message);
   }
 
   takeLost(): readonly string[] {

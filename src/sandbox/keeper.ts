@@ -17,8 +17,10 @@ export interface KeeperOptions {
   readonly log: Logger;
   /** Aborts when the server lets go. */
   readonly closing: AbortSignal;
-  /** Refuses, or makes room, before a container is started. */
-  readonly admit: (entry: Entry) => Promise<void>;
+  /** Refuses, makes room, or waits for it, before a container is started; the place is given back when it has. */
+  readonly admit: (entry: Entry) => Promise<Disposable>;
+  /** Called when a container has gone. */
+  readonly freed: () => void;
   /** Takes over a ready sandbox that an earlier server left, with its container where that runs. */
   readonly warm: (row: SandboxRow, record?: ContainerRecord) => Promise<void>;
 }
@@ -96,6 +98,7 @@ export class Keeper {
     this.#options.state.remove(entry.row.handle);
     this.#log('sandbox.ended', entry, { why });
     this.#options.roster.settle(entry);
+    this.#options.freed();
   }
 
   /** The next call starts a new container, over the same workspace or an empty one. */
@@ -118,6 +121,7 @@ export class Keeper {
   save(entry: Entry, change: Partial<SandboxRow>): void {
     entry.row = { ...entry.row, lastUsed: Date.now(), ...change };
     this.#options.state.update(entry.row);
+    if (change.state === 'idle') this.#options.freed();
   }
 
   /** Matches the state with what the engine has, once; a failure is tried again at the next need. */
@@ -154,10 +158,9 @@ export class Keeper {
 
   async #open(entry: Entry): Promise<Live> {
     const lost = entry.row.lost;
-    // Counted before it is admitted, so that of two starts for one place the first has it.
+    using _place = await this.#options.admit(entry);
     this.save(entry, { state: 'live' });
     try {
-      await this.#options.admit(entry);
       const live = await this.#options.opener.open(entry.row, this.#options.closing);
       entry.tell(lost);
       this.save(entry, { lost: [] });

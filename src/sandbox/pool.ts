@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { Admission } from './admission.ts';
+import { Admission, type AdmissionLimits } from './admission.ts';
 import type { Entry } from './entry.ts';
 import { Keeper } from './keeper.ts';
 import type { Key, Principal } from './key.ts';
@@ -13,7 +13,7 @@ import { unknownSandbox } from './sentences.ts';
 import type { SandboxRow, State } from './state.ts';
 import type { SandboxStatus } from './workspace.ts';
 
-export interface PoolOptions {
+export interface PoolOptions extends AdmissionLimits {
   readonly runtime: Runtime;
   readonly state: State;
   readonly opener: Opener;
@@ -22,10 +22,6 @@ export interface PoolOptions {
   readonly templates: readonly string[];
   /** Seconds without work after which a sandbox's container is removed. */
   readonly idleTimeout: number;
-  /** Sandboxes with a container at the same time. */
-  readonly maxSandboxes: number;
-  /** Sandboxes one principal may have a container for at the same time; 0 = no bound of its own. */
-  readonly maxPerPrincipal: number;
   /** Sandboxes kept ready, by template. */
   readonly warm: ReadonlyMap<string, number>;
   /** Seconds between two looks for idle and expired sandboxes. */
@@ -36,6 +32,8 @@ export interface PoolOptions {
 
 const day = 86_400_000;
 const adoptionsAtOnce = 4;
+/** Milliseconds between two looks at the host's memory. */
+const reliefInterval = 5000;
 /** Milliseconds for which an answer of the engine about itself is good. */
 const engineAnswerAge = 2000;
 
@@ -60,21 +58,23 @@ export class Pool implements Sandboxes, AsyncDisposable {
       ...options,
       roster: this.#roster,
       closing: this.#closing.signal,
-      admit: (entry) => this.#admission.admit(entry),
+      admit: (entry) => this.#admission.admit(entry, this.#closing.signal),
+      freed: () => this.#admission.freed(),
       warm: (row, record) => (record ? this.#warm.adopt(row, record) : this.#warm.forget(row)),
     });
     this.#warm = new WarmPool({
       ...options,
       closing: this.#closing.signal,
       sizes: options.warm,
-      room: () => options.maxSandboxes - this.#roster.awake().length - this.#warm.size,
+      room: () => this.#roomForWarm(),
     });
   }
 
   /** Begins to sweep, and adopts what runs, in the background. */
   start(): void {
     const timer = setInterval(() => void this.sweep(), this.#options.cleanupInterval * 1000).unref();
-    this.#closing.signal.addEventListener('abort', () => clearInterval(timer));
+    const relief = setInterval(() => void this.#quietly(() => this.#admission.relieve()), reliefInterval).unref();
+    this.#closing.signal.addEventListener('abort', () => [timer, relief].map(clearInterval));
     void this.#keeper.adoptAll(adoptionsAtOnce).then(() => this.#warm.fill());
   }
 
@@ -97,7 +97,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   ): Promise<SandboxInfo> {
     const handle = newHandle();
     const row = this.#newRow(principal, { kind: 'handle', id: handle }, handle, options);
-    const entry = this.#enter(row);
+    const entry = this.#enter(row, principal);
     const key: Key = { principal, scope: { kind: 'handle', id: entry.row.handle } };
     try {
       await using lease = await this.acquire(key, options.signal ? { signal: options.signal } : {});
@@ -171,7 +171,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort();
+    this.#closing.abort(shuttingDown());
     await this.#sweeping;
     await this.#warm.letGo();
     const entries = this.#roster.all();
@@ -179,8 +179,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   }
 
   #refuseWhenClosing(): void {
-    if (!this.#closing.signal.aborted) return;
-    throw new AppError('draining', 'The server is shutting down; call again in a moment.');
+    if (this.#closing.signal.aborted) throw shuttingDown();
   }
 
   #entryOf(key: Key, template?: string): Entry {
@@ -188,16 +187,22 @@ export class Pool implements Sandboxes, AsyncDisposable {
     if (known) return known;
     if (key.scope.kind === 'handle') throw unknownSandbox();
     const row = this.#newRow(key.principal, key.scope, newHandle(), template === undefined ? {} : { template });
-    return this.#enter(row);
+    return this.#enter(row, key.principal);
   }
 
   /** The row's sandbox: a ready one that becomes its owner's, or one that is yet to start. */
-  #enter(row: SandboxRow): Entry {
-    const ready = this.#admission.hasRoomFor(row.principal) ? this.#warm.claim(row) : undefined;
+  #enter(row: SandboxRow, { sandboxes }: Principal): Entry {
+    const ready = this.#admission.hasRoomFor(row, sandboxes) ? this.#warm.claim(row) : undefined;
     if (!ready) this.#options.state.insert(row);
     const entry = this.#roster.remember(ready?.row ?? row);
     if (ready) this.#keeper.hold(entry, ready.live);
     return entry;
+  }
+
+  /** How many ready sandboxes may be added: none while callers wait. */
+  #roomForWarm(): number {
+    if (!this.#admission.hasRoom()) return 0;
+    return this.#options.maxSandboxes - this.#roster.awake().length - this.#warm.size;
   }
 
   #newRow(
@@ -232,6 +237,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   /** One start, however many callers wait for it; a caller that gives up leaves it to the others. */
   async #started(entry: Entry, options: AcquireOptions): Promise<Live> {
+    using _listening = entry.listen(options.onProgress);
     options.onProgress?.('Starting the sandbox.');
     const starting = entry.step(async () => {
       this.#refuseWhenClosing();
@@ -253,6 +259,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   #release(entry: Entry): void {
     entry.leases -= 1;
+    if (entry.leases === 0) entry.waiting?.abort(new AppError('cancelled', 'Nobody waits for the sandbox any more.'));
     entry.touch();
     this.#roster.settle(entry);
   }
@@ -308,6 +315,10 @@ export class Pool implements Sandboxes, AsyncDisposable {
     this.#engine = { at: now, info: asked };
     return asked;
   }
+}
+
+function shuttingDown(): AppError {
+  return new AppError('draining', 'The server is shutting down; call again in a moment.');
 }
 
 function info(row: SandboxRow, state: SandboxInfo['state']): SandboxInfo {

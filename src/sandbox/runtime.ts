@@ -44,6 +44,8 @@ export interface EngineInfo {
   readonly cgroup: string;
   readonly runtimes: readonly string[];
   readonly storage: string;
+  /** Bytes of memory of the engine's host, where the engine tells. */
+  readonly memory?: number;
 }
 
 /** A container as the domain asks for it. The hardening that never varies is the engine's business (`docker/spec.ts`). */

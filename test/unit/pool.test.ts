@@ -80,6 +80,15 @@ class Engine implements Opener {
   }
 }
 
+const gibibyte = 1024 ** 3;
+
+/** Refuses at once what there is no place for. */
+const entrance = {
+  maxStarts: 8,
+  memory: { each: 0, total: 0, of: () => gibibyte, largest: gibibyte },
+  queue: { longest: 200, wait: 0 },
+};
+
 interface Bench {
   readonly engine: Engine;
   readonly state: State;
@@ -100,6 +109,7 @@ function bench(t: TestContext, options: Partial<PoolOptions> = {}): Bench {
     idleTimeout: 3600,
     maxSandboxes: 10,
     maxPerPrincipal: 0,
+    ...entrance,
     cleanupInterval: 3600,
     retention: 0,
     ...options,
@@ -223,7 +233,8 @@ test('beyond max_sessions a start is refused, and nothing is taken from anybody'
   await (await pool.acquire(chat('a')))[Symbol.asyncDispose]();
   await assert.rejects(pool.acquire(chat('b')), {
     code: 'busy',
-    message: 'All 1 sandboxes of this server are in use; end one with end_sandbox or try again in a minute.',
+    message: 'All 1 sandboxes of this server are in use; end one of yours with end_sandbox or try again in 30 s.',
+    data: { retry_after: 30, position: 1, waiting: 1 },
   });
   assert.deepEqual(engine.removed, []);
 });
@@ -302,6 +313,7 @@ test('a new server adopts what runs, removes what it does not know, and says wha
     idleTimeout: 3600,
     maxSandboxes: 10,
     maxPerPrincipal: 0,
+    ...entrance,
     cleanupInterval: 3600,
     retention: 0,
   });
@@ -386,6 +398,7 @@ for (const [what, spec, removed] of [
       idleTimeout: 3600,
       maxSandboxes: 10,
       maxPerPrincipal: 0,
+      ...entrance,
       cleanupInterval: 3600,
       retention: 0,
     });
