@@ -32,6 +32,8 @@ export const openWebUiSettings = {
   WEBUI_SECRET_KEY: sessionSecret,
   ENABLE_FORWARD_USER_INFO_HEADERS: 'true',
   FORWARD_USER_INFO_HEADER_JWT_SECRET: jwtSecret,
+  // A reply outlasts its token soon.
+  FORWARD_USER_INFO_HEADER_JWT_EXPIRES_SECONDS: '20',
 };
 
 /** Berth as it is reached through the recorder, and Open WebUI as Berth reaches it. */

@@ -46,8 +46,9 @@ export async function journeys(installed: Installed, seconds: number): Promise<v
     async function longCommand() {
       const mark = recorder.entries.length;
       const chat = ada.chat();
-      model.when('Take your time', { calls: [run(`sleep ${seconds}; echo waited`, { timeout: seconds + 60 })] });
-      const [id = ''] = await chat.begin('Take your time');
+      const calls = [run(`sleep ${seconds}; echo waited`, { timeout: seconds + 60 }), run('echo and went on')];
+      model.when('Take your time', { calls, server: 'signed' });
+      const [id = ''] = await chat.begin('Take your time', { tools: ['server:mcp:signed'] });
       const reply = await chat.reply(id, seconds + 60);
       const call = recorder.since(mark).find((entry) => entry.keepalives > 0 && entry.tool === 'execute_command');
       return { shown: results(reply), keepalives: call?.keepalives ?? 0, took: call?.took ?? 0 };
@@ -226,12 +227,16 @@ export async function journeys(installed: Installed, seconds: number): Promise<v
       }
     });
 
-    await t.test(`a command of ${seconds} seconds is waited for, with keepalives`, async () => {
-      const { shown, keepalives, took } = await long;
-      assert.match(shown[0] ?? '', new RegExp(`^waited\\n\\[exit 0 · ${seconds}\\.`));
-      assert.ok(keepalives >= Math.floor(seconds / 15) - 2, String(keepalives));
-      t.diagnostic(`${(took / 1000).toFixed(1)} s, ${keepalives} keepalives`);
-    });
+    await t.test(
+      `a command of ${seconds} seconds is waited for, with keepalives, and longer than the user’s token lasts`,
+      async () => {
+        const { shown, keepalives, took } = await long;
+        assert.match(shown[0] ?? '', new RegExp(`^waited\\n\\[exit 0 · ${seconds}\\.`));
+        assert.match(shown[1] ?? '', /^and went on\n/);
+        assert.ok(keepalives >= Math.floor(seconds / 15) - 2, String(keepalives));
+        t.diagnostic(`${(took / 1000).toFixed(1)} s, ${keepalives} keepalives`);
+      },
+    );
 
     await t.test('a restart of Berth between two messages changes nothing', async () => {
       const before = await first(chat, 'echo "$$ $COLOUR"');
