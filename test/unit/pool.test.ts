@@ -435,3 +435,17 @@ test('a sandbox that is stopped for a reason tells the reason to the next caller
   assert.deepEqual(engine.volumesRemoved, []);
   assert.deepEqual(new Set(engine.removed), new Set([handle]));
 });
+
+test('a principal with a bound of his own is held to that, others to the common one', async (t) => {
+  const { pool } = bench(t, { maxPerPrincipal: 1 });
+  const owner = (id: string, sandboxes?: number): Key => ({
+    principal: { id: 'bob', ...(sandboxes !== undefined && { sandboxes }) },
+    scope: { kind: 'conversation', id },
+  });
+  await pool.acquire(owner('a', 2));
+  await pool.acquire(owner('b', 2));
+  await assert.rejects(pool.acquire(owner('c', 2)), { code: 'busy' });
+  await pool.acquire(owner('c', 0));
+  await pool.acquire(chat('a'));
+  await assert.rejects(pool.acquire(chat('b')), { code: 'busy' });
+});
