@@ -118,10 +118,12 @@ class DockerRuntime implements Runtime {
     return new EngineContainer(this.#engine, this.#processes, { id, name });
   }
 
-  reap(known: ReadonlySet<string>, signal?: AbortSignal): Promise<readonly string[]> {
+  async reap(known: ReadonlySet<string>, signal?: AbortSignal): Promise<readonly string[]> {
     const { instance, log, leftoverAge = 600 } = this.#options;
     const inUse = (name: string) => known.has(name) || this.#turns.has(name);
-    return reap(this.#engine, { instance, log, inUse, age: leftoverAge }, signal);
+    const reaped = await reap(this.#engine, { instance, log, inUse, age: leftoverAge }, signal);
+    await this.#volumes.dropOldHosts(leftoverAge, signal);
+    return reaped;
   }
 
   volumes(signal?: AbortSignal): Promise<readonly string[]> {

@@ -1,3 +1,4 @@
+import type Docker from 'dockerode';
 import { abortable, type Engine } from './client.ts';
 import { createContainer, removeContainer } from './containers.ts';
 import { statusOf } from './errors.ts';
@@ -38,8 +39,36 @@ export class Volumes {
   async host(): Promise<string> {
     const id = await this.#hostImageId();
     const name = `berth-session-host-${id.replace('sha256:', '').slice(0, 12)}`;
-    if (!(await this.#labels(name))) await this.#fill({ name, target: paths.tools, labels: { [labels.host]: id } });
+    const found = await this.#labels(name);
+    if (found && labels.host in found) return name;
+    // Without the label, the engine made it by itself for a sandbox that came in between, and it is empty.
+    if (found) await removeVolume(this.#engine, name);
+    await this.#fill({ name, target: paths.tools, labels: { [labels.host]: id } });
     return name;
+  }
+
+  /** Removes the session hosts of other image versions that no container uses, older than `age` seconds. */
+  async dropOldHosts(age: number, signal?: AbortSignal): Promise<void> {
+    const own = await this.#hostImageId();
+    const filters = { label: [labels.host], dangling: ['true'] };
+    const { Volumes: unused } = await this.#engine.call(
+      { doing: 'list volumes' },
+      (abortSignal) => this.#engine.docker.listVolumes({ filters, abortSignal }),
+      signal,
+    );
+    const oldest = Date.now() - age * 1000;
+    for (const volume of (unused ?? []) as (Docker.VolumeInspectInfo & { CreatedAt?: string })[])
+      if (volume.Labels[labels.host] !== own && Date.parse(volume.CreatedAt ?? '') <= oldest)
+        await this.#removeUnused(volume.Name);
+  }
+
+  async #removeUnused(name: string): Promise<void> {
+    try {
+      await removeVolume(this.#engine, name);
+    } catch (error) {
+      // A sandbox has come in between.
+      if (statusOf(error) !== 409) throw error;
+    }
   }
 
   /** How workspaces are bounded; asked once, and again after a failure. */

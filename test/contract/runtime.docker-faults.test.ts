@@ -197,6 +197,7 @@ describe('an engine that fails', { timeout: 180_000 }, () => {
 /** Hides the containers of all other instances from a reaper that is about to take whatever it sees. */
 function onlyOf(...instances: string[]): Judge {
   return async (method, path) => {
+    if (path.startsWith('/volumes?')) return { answer: { Volumes: [], Warnings: [] } };
     if (method !== 'GET' || !path.startsWith('/containers/json')) return undefined;
     const filters = new URL(path, 'http://engine').searchParams.get('filters')!;
     const found = await engine().listContainers({ all: true, filters });
@@ -261,6 +262,39 @@ describe('what is not ours', { timeout: 60_000 }, () => {
       [`berth-${instance}-known`, `berth-${instance}-own`].toSorted(),
     );
     assert.ok((await peer.volumes()).includes(`berth-${other}-end`));
+  });
+});
+
+describe("the session host's volume", { timeout: 60_000 }, () => {
+  const instance = newInstance();
+  const other = `berth-session-host-${instance}`;
+  const proxy = new EngineProxy();
+  const runtime = testRuntime({ instance, host: proxy.host, leftoverAge: 0 });
+  /** Lets the reaper see the one old volume that this test made. */
+  const onlyOther: Judge = async (_method, path) =>
+    path.startsWith('/volumes?') ? { answer: { Volumes: [await engine().getVolume(other).inspect()] } } : none(path);
+  const none = (path: string): Verdict => (path.startsWith('/containers/json') ? { answer: [] } : undefined);
+
+  before(() => proxy.listen());
+  after(async () => {
+    await runtime[Symbol.asyncDispose]();
+    await proxy[Symbol.asyncDispose]();
+    await sweep(instance);
+  });
+
+  test('of another version goes when no sandbox has it, and stays while one has', async () => {
+    await engine().createVolume({ Name: other, Labels: { 'berth.session-host': 'sha256:old' } });
+    const holder = await runtime.open(
+      specOf(`berth-${instance}-holder`, { mounts: [{ source: other, target: '/old', readOnly: true }] }),
+    );
+    proxy.judge = onlyOther;
+    await runtime.reap(new Set());
+    assert.equal((await engine().getVolume(other).inspect()).Name, other);
+    proxy.judge = () => undefined;
+    await holder.remove();
+    proxy.judge = onlyOther;
+    await runtime.reap(new Set());
+    await assert.rejects(engine().getVolume(other).inspect(), { statusCode: 404 });
   });
 });
 
