@@ -5,7 +5,7 @@ import type { Entry } from './entry.ts';
 import { Keeper } from './keeper.ts';
 import type { Key, Principal } from './key.ts';
 import { isWorking, type Live, type Opener } from './live.ts';
-import { newHandle, newVolume, Roster } from './roster.ts';
+import { containerName, newHandle, newVolume, Roster } from './roster.ts';
 import type { Runtime } from './runtime.ts';
 import type { AcquireOptions, Lease, PoolHealth, SandboxInfo, Sandboxes } from './sandboxes.ts';
 import { nobody, WarmPool } from './warm.ts';
@@ -269,8 +269,18 @@ export class Pool implements Sandboxes, AsyncDisposable {
       if (this.#closing.signal.aborted) return;
       await this.#quietly(() => this.#keeper.idleIfUnused(entry, this.#options.idleTimeout));
     }
-    const owned = this.#options.state.all().filter((row) => row.principal !== nobody);
+    const rows = this.#options.state.all();
+    const owned = rows.filter((row) => row.principal !== nobody);
     for (const row of owned) await this.#quietly(() => this.#endWhenOver(row));
+    await this.#quietly(() => this.#reap(rows));
+  }
+
+  /** Removes what dead instances left, and what never came to run. */
+  async #reap(rows: readonly SandboxRow[]): Promise<void> {
+    const { runtime, state, log } = this.#options;
+    const live = rows.filter((row) => row.state === 'live');
+    const containers = await runtime.reap(new Set(live.map((row) => containerName(state.instance, row.handle))));
+    if (containers.length > 0) log.info({ event: 'containers.reaped', containers });
   }
 
   async #quietly(run: () => Promise<unknown>): Promise<void> {

@@ -60,6 +60,10 @@ export function newHandle(): string {
   return `sb_${randomBytes(12).toString('hex')}`;
 }
 
+export function containerName(instance: string, handle: string): string {
+  return `berth-${instance}-${handle}`;
+}
+
 /** A workspace's name is new for each workspace, so that a replaced one is never mistaken for its successor. */
 export function newVolume(instance: string, handle: string): string {
   return `berth-${instance}-${handle}-${randomBytes(3).toString('hex')}`;

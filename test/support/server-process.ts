@@ -56,11 +56,12 @@ export class ServerProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill('SIGKILL');
-    await removeSandboxes(await this.#instance());
+    await removeSandboxes(await this.instance());
     rmSync(this.#state, { recursive: true, force: true });
   }
 
-  async #instance(): Promise<string> {
+  /** The label value by which the engine knows what this server made. */
+  async instance(): Promise<string> {
     const { DatabaseSync } = await import('node:sqlite');
     using db = new DatabaseSync(join(this.#state, 'state.sqlite'));
     return String(db.prepare('SELECT id FROM instance').get()?.['id'] ?? 'none');

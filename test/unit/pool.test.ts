@@ -74,6 +74,7 @@ class Engine implements Opener {
       list: async () => this.records,
       container: (record: ContainerRecord) => this.container(record.name),
       volumes: async () => this.volumes,
+      reap: async () => [],
       removeVolume: async (name: string) => void this.volumesRemoved.push(name),
       engine: async () => ({ name: 'ledger' }),
     } as unknown as Runtime;
