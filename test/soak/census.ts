@@ -1,0 +1,35 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import Docker from 'dockerode';
+import type { ServerProcess } from '../support/server-process.ts';
+
+/** What there is at one moment. */
+export interface Census {
+  readonly descriptors: number;
+  readonly residentMiB: number;
+  readonly containers: number;
+  /** In all of its containers. */
+  readonly processes: number;
+  readonly zombies: number;
+}
+
+export async function census(server: ServerProcess): Promise<Census> {
+  const docker = new Docker();
+  const filters = { label: [`berth.instance=${await server.instance()}`] };
+  const containers = await docker.listContainers({ filters });
+  const states = await Promise.all(containers.map(({ Id }) => processStates(docker, Id)));
+  const all = states.flat();
+  return {
+    descriptors: readdirSync(`/proc/${server.pid}/fd`).length,
+    residentMiB: Math.round(
+      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) / 1024,
+    ),
+    containers: containers.length,
+    processes: all.length,
+    zombies: all.filter((state) => state.startsWith('Z')).length,
+  };
+}
+
+async function processStates(docker: Docker, id: string): Promise<string[]> {
+  const top = (await docker.getContainer(id).top({ ps_args: '-eo pid,stat' })) as { Processes: string[][] };
+  return top.Processes.map(([, state]) => state ?? '');
+}
