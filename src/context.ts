@@ -201,8 +201,7 @@ function admissionLimits(config: Config, runtime: Runtime, running: () => readon
 
 function egressDoors({ server }: Config, { state, log }: { state: State; log: Logger }): Doors {
   const doors = new Doors({ directory: join(server.state_dir, 'egress'), log });
-  const known = new Set(state.all().map(({ handle }) => handle));
-  void doors.keepOnly(known).catch((err: unknown) => log.warn({ event: 'egress.tidy_failed', err }));
+  doors.keepOnly(new Set(state.all().map(({ handle }) => handle)));
   return doors;
 }
 

@@ -1,4 +1,5 @@
-import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import type { Socket } from 'node:net';
@@ -45,10 +46,11 @@ export class Doors implements Egress {
   }
 
   /** Removes what is left of sandboxes that are no more. */
-  async keepOnly(handles: ReadonlySet<string>): Promise<void> {
-    const found = await readdir(this.#options.directory).catch(() => []);
-    for (const handle of found)
-      if (!handles.has(handle)) await rm(join(this.#options.directory, handle), { recursive: true, force: true });
+  keepOnly(handles: ReadonlySet<string>): void {
+    const { directory } = this.#options;
+    if (!existsSync(directory)) return;
+    for (const handle of readdirSync(directory))
+      if (!handles.has(handle)) rmSync(join(directory, handle), { recursive: true, force: true });
   }
 
   #server(door: { handle: string; template: string; policy: EgressPolicy; ledger: Ledger }): Server {
@@ -71,7 +73,7 @@ async function listen(
   await chmod(path, 0o666);
   return {
     directory,
-    denials: (seconds) => ledger.denials(seconds),
+    denials: (since) => ledger.denials(since),
     async [Symbol.asyncDispose]() {
       const closed = new Promise((done) => server.close(done));
       for (const socket of sockets) socket.destroy();

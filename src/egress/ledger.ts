@@ -25,8 +25,7 @@ export class Ledger {
     this.#denials = [...this.#denials.slice(1 - kept), { ...denial, at: performance.now() }];
   }
 
-  denials(seconds: number): readonly Denial[] {
-    const since = performance.now() - seconds * 1000;
+  denials(since: number): readonly Denial[] {
     return this.#denials.filter(({ at }) => at >= since);
   }
 }

@@ -3,6 +3,7 @@ import type { Cause, CommandPage, CommandStatus, Output, ShellPort, Workspace } 
 
 const tailBytes = 4096;
 const remembered = 64;
+const slack = 50;
 
 interface Ended {
   readonly commandId: string;
@@ -26,20 +27,19 @@ export function diagnosed(workspace: Workspace, diagnosis: Pick<Diagnosis, 'expl
 
 function explained(shell: ShellPort, diagnosis: Pick<Diagnosis, 'explain'>): ShellPort {
   const known = new Map<string, Promise<Cause | undefined>>();
+  /** When commands began that did not end well at once; milliseconds on the monotonic clock. */
+  const began = new Map<string, number>();
   const withCause = async <T extends Ended>(ended: T, stdout: Uint8Array, stderr: Uint8Array): Promise<T> => {
     if (ended.status !== 'error' || ended.cause) return ended;
     const cause = await causeOf(ended, stdout, stderr);
     return cause ? { ...ended, cause } : ended;
   };
   const causeOf = (ended: Ended, stdout: Uint8Array, stderr: Uint8Array): Promise<Cause | undefined> => {
-    const before = known.get(ended.commandId);
+    const { commandId, command, exitCode } = ended;
+    const before = known.get(commandId);
     if (before) return before;
-    const { command, exitCode, executionTime } = ended;
     const failure = { command, exitCode, stdout: lastText(stdout), stderr: lastText(stderr) };
-    const found = diagnosis.explain(failure, executionTime + 1);
-    known.set(ended.commandId, found);
-    for (const id of known.keys()) if (known.size > remembered) known.delete(id);
-    return found;
+    return remember(known, commandId, diagnosis.explain(failure, began.get(commandId) ?? beginOf(ended)));
   };
   /** A page may be any part of the output; what a failure says is at the end. */
   const page = async (found: CommandPage): Promise<CommandPage> => {
@@ -51,7 +51,9 @@ function explained(shell: ShellPort, diagnosis: Pick<Diagnosis, 'explain'>): She
   };
   return {
     run: async (command, options) => {
+      const called = performance.now();
       const result = await shell.run(command, options);
+      if (result.status !== 'success') remember(began, result.commandId, Math.max(called, beginOf(result)));
       return await withCause(result, lastOf(result.stdout), lastOf(result.stderr));
     },
     check: async (id, options) => await page(await shell.check(id, options)),
@@ -59,6 +61,17 @@ function explained(shell: ShellPort, diagnosis: Pick<Diagnosis, 'explain'>): She
     cwd: () => shell.cwd(),
     reset: () => shell.reset(),
   };
+}
+
+/** Milliseconds on the monotonic clock, a little early rather than late. */
+function beginOf({ executionTime }: Ended): number {
+  return performance.now() - executionTime * 1000 - slack;
+}
+
+function remember<T>(map: Map<string, T>, id: string, value: T): T {
+  if (!map.has(id)) map.set(id, value);
+  for (const oldest of map.keys()) if (map.size > remembered) map.delete(oldest);
+  return value;
 }
 
 function lastOf({ head, tail }: Output): Uint8Array {

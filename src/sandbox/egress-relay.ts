@@ -7,6 +7,7 @@ import { Timers } from './timers.ts';
 const { directory, socket, relay, port } = egressPaths;
 const argv = [relay, `${directory}/${socket}`, String(port)];
 const startTimeout = 10_000;
+const shortestPause = 250;
 const longestPause = 30_000;
 
 /**
@@ -43,19 +44,33 @@ export class EgressRelay implements AsyncDisposable {
     throw new AppError('internal', "The sandbox's way to the network could not be opened.");
   }
 
+  /** Starts it again whenever it ends, each time after a pause: a short one where it had run for long. */
   async #keep(): Promise<void> {
-    for (let pause = 250; !this.#stop.signal.aborted; pause = Math.min(pause * 2, longestPause)) {
+    const { signal } = this.#stop;
+    for (let pause = shortestPause; !signal.aborted; pause = Math.min(pause * 2, longestPause)) {
       const started = performance.now();
-      try {
-        await this.#process?.wait();
-        if (performance.now() - started > longestPause) pause = 250;
-        using timers = new Timers();
-        await Promise.race([timers.after(pause), timers.aborted(this.#stop.signal)]);
-        if (!this.#stop.signal.aborted) await this.#start();
-      } catch (err) {
-        if (this.#stop.signal.aborted || (err instanceof AppError && err.code === 'sandbox_lost')) return;
-        this.#log.warn({ event: 'egress.relay_failed', err });
-      }
+      const over = await this.#runToEnd();
+      if (over || signal.aborted) return;
+      if (performance.now() - started > longestPause) pause = shortestPause;
+      using timers = new Timers();
+      await Promise.race([timers.after(pause), timers.aborted(signal)]);
+    }
+  }
+
+  /** Resolves at the relay's end; true when there is nothing to start it in any more. */
+  async #runToEnd(): Promise<boolean> {
+    try {
+      if (!this.#process) await this.#start();
+      const code = await this.#process?.wait();
+      this.#log.info({ event: 'egress.relay_ended', code });
+      return false;
+    } catch (err) {
+      const lost = err instanceof AppError && err.code === 'sandbox_lost';
+      if (!lost && !this.#stop.signal.aborted) this.#log.warn({ event: 'egress.relay_failed', err });
+      return lost;
+    } finally {
+      await this.#process?.[Symbol.asyncDispose]();
+      this.#process = undefined;
     }
   }
 

@@ -19,8 +19,8 @@ export interface Egress {
 export interface EgressDoor extends AsyncDisposable {
   /** A directory of this host, to be mounted at `egressPaths.directory`. */
   readonly directory: string;
-  /** Refusals of the last so many seconds, the last one last. */
-  denials(seconds: number): readonly Denial[];
+  /** Refusals from a moment of the monotonic clock on, the last one last. */
+  denials(since: number): readonly Denial[];
 }
 
 /** Where the way out is inside a sandbox. */

@@ -7,6 +7,7 @@ import { type Egress, type EgressDoor, egressPaths, proxyVariables } from './egr
 import { EgressRelay } from './egress-relay.ts';
 import { createFiles } from './files.ts';
 import type { Live, Opener } from './live.ts';
+import { containerName } from './roster.ts';
 import type { Container, ContainerRecord, ContainerSpec, DiskQuota, Mount, Runtime } from './runtime.ts';
 import { openShellHost, type SessionHost } from './session-host.ts';
 import { describe, SandboxView } from './sandbox-view.ts';
@@ -125,7 +126,7 @@ export class SandboxOpener implements Opener {
 
   #diagnosis(row: SandboxRow, container: Container, door: EgressDoor | undefined): Diagnosis {
     const limits = this.#template(row);
-    const denials = door && ((seconds: number) => door.denials(seconds));
+    const denials = door && ((since: number) => door.denials(since));
     const around = { container, template: row.template, network: limits.network, limits };
     return new Diagnosis({ ...around, ...(denials && { denials }) });
   }
@@ -159,7 +160,7 @@ export class SandboxOpener implements Opener {
     };
     const profile = seccomp.get(row.template);
     return {
-      name: `berth-${state.instance}-${row.handle}`,
+      name: containerName(state.instance, row.handle),
       image: template.image,
       labels,
       env: template.network === 'allow-list' ? { ...proxyVariables, ...template.env } : template.env,

@@ -201,9 +201,9 @@ test('headers of one connection are not passed on', () => {
 test('an account forgets old refusals and counts bytes', () => {
   const ledger = new Ledger(10);
   for (let at = 0; at < 100; at += 1) ledger.deny({ target: `h${at}:443`, message: `h${at}` });
-  assert.deepEqual(ledger.denials(60).at(-1)?.target, 'h99:443');
-  assert.equal(ledger.denials(60).length, 32);
-  assert.deepEqual(ledger.denials(-1), []);
+  assert.deepEqual(ledger.denials(0).at(-1)?.target, 'h99:443');
+  assert.equal(ledger.denials(0).length, 32);
+  assert.deepEqual(ledger.denials(performance.now() + 1), []);
   assert.deepEqual([ledger.spend(10), ledger.exhausted, ledger.spend(1)], [true, true, false]);
 });
 

@@ -16,8 +16,8 @@ export interface Surroundings {
   readonly template: string;
   readonly network: string;
   readonly limits: { readonly memory: number; readonly pids: number };
-  /** Refusals of the last so many seconds, the last one last. Absent where there is no proxy. */
-  readonly denials?: (seconds: number) => readonly Denial[];
+  /** Refusals from a moment of the monotonic clock on, the last one last. Absent where there is no proxy. */
+  readonly denials?: (since: number) => readonly Denial[];
 }
 
 /**
@@ -32,10 +32,10 @@ export class Diagnosis {
     this.#around = around;
   }
 
-  /** `seconds` is how long ago the command began. */
-  async explain(failure: Failure, seconds: number): Promise<Cause | undefined> {
+  /** `since` is when the command began, in milliseconds on the monotonic clock. */
+  async explain(failure: Failure, since: number): Promise<Cause | undefined> {
     return (
-      this.#denied(seconds) ??
+      this.#denied(since) ??
       (await this.#memory(failure)) ??
       (await this.#disk(failure)) ??
       (await this.#pids(failure)) ??
@@ -43,12 +43,12 @@ export class Diagnosis {
     );
   }
 
-  #denied(seconds: number): Cause | undefined {
-    const denials = this.#around.denials?.(seconds) ?? [];
+  #denied(since: number): Cause | undefined {
+    const denials = this.#around.denials?.(since) ?? [];
     const messages = [...new Set(denials.map(({ message }) => message))];
     const last = messages.at(-1);
     if (last === undefined) return undefined;
-    const more = messages.length > 1 ? ` (and ${messages.length - 1} other refusals)` : '';
+    const more = messages.length > 1 ? ` ${messages.length - 1} other targets were refused, too.` : '';
     return { code: 'egress_denied', message: last + more };
   }
 
