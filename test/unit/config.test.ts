@@ -52,8 +52,13 @@ describe('defaults', () => {
       disk: 2 * 1024 ** 3,
       nofile: 1024,
       network: 'none',
+      allow_hosts: [],
+      allow_ports: [80, 443],
+      allow_bytes: 10 * 1024 ** 3,
+      network_open_unprotected: false,
       env: {},
       mounts: [],
+      warm: 0,
     });
     assert.deepEqual(config.session.timeout, 3600);
     assert.deepEqual(config.session.max_sessions, 100);
@@ -333,7 +338,7 @@ describe('bad settings', () => {
     [
       'BERTH_TEMPLATES__DATA__NETWORK',
       'host',
-      'BERTH_TEMPLATES__DATA__NETWORK: expected one of none, open, got "host"',
+      'BERTH_TEMPLATES__DATA__NETWORK: expected one of none, allow-list, open, got "host"',
     ],
     [
       'BERTH_TEMPLATES__DATA__MEMRY',
