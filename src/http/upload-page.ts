@@ -63,13 +63,14 @@ function add(file) {
     note.textContent = text;
     if (kind) bar.remove();
   };
-  const fail = (why) => {
+  const fail = (why, final) => {
     show('failed', 'not uploaded', why);
+    if (final) return;
     const again = element('button', '', 'Try again');
     again.onclick = () => { row.remove(); add(file); };
     row.append(again);
   };
-  if (file.size > limit) return fail('It has ' + size(file.size) + '; at most ' + size(limit) + ' are taken.');
+  if (file.size > limit) return fail('It has ' + size(file.size) + '; at most ' + size(limit) + ' are taken.', true);
   waiting++;
   last = last.then(() => send(file, bar, show, fail)).finally(() => waiting--);
 }
