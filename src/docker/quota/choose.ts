@@ -32,7 +32,7 @@ export async function chooseQuota(engine: Engine, options: ChooseOptions): Promi
     const failure = await failureOf(engine, quota, options);
     if (!failure) return quota;
     if (mode !== 'auto') throw unavailable(mode, failure);
-    options.log.info({ event: 'workspace.quota_unavailable', kind: quota.kind, err: failure });
+    options.log.debug({ event: 'workspace.quota_unavailable', kind: quota.kind, err: failure });
   }
   return mode === 'none' ? noQuota : watchQuota;
 }

@@ -7,6 +7,9 @@ import { tool } from './tool.ts';
 const suffix = '.img';
 const attempts = 5;
 
+/** What a sandbox sees as its workspace's device, so that it learns nothing of the host's paths. */
+const links = '/dev/berth';
+
 /** Nothing in the workspace acts as another user or a device; freed blocks go back to the host at once. */
 const mountOptions = 'nosuid,nodev,noinit_itable,discard';
 
@@ -56,6 +59,7 @@ export class LoopImages implements Quota {
     if (!existsSync(image)) return { [Symbol.asyncDispose]: async () => {} };
     const held = await attach(await realpath(image));
     const link = this.#link(name);
+    await mkdir(links, { recursive: true });
     await rm(link, { force: true });
     await symlink(held.device, link);
     return {
@@ -82,7 +86,7 @@ export class LoopImages implements Quota {
   }
 
   #link(name: string): string {
-    return join(this.#directory, `${name}.dev`);
+    return join(links, name);
   }
 }
 

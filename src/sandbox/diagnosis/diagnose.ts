@@ -104,8 +104,12 @@ export class Diagnosis {
   }
 }
 
+const MiB = 1024 ** 2;
+
+/** A file system keeps a little for itself: what a user can't have is not free. */
 function isFull({ size, used, filesFull }: Fill): boolean {
-  return filesFull || (size > 0 && size - used <= Math.max(size * 0.01, 1024 ** 2));
+  const kept = Math.min(Math.max(size * 0.03, MiB), 32 * MiB);
+  return filesFull || (size > 0 && size - used <= kept);
 }
 
 function diskFull({ path, size, used, filesFull }: Fill, { directories }: Facts, full: boolean): string {
@@ -121,7 +125,7 @@ function diskFull({ path, size, used, filesFull }: Fill, { directories }: Facts,
 }
 
 function show(bytes: number): string {
-  const mebibytes = bytes / 1024 ** 2;
+  const mebibytes = bytes / MiB;
   if (mebibytes >= 1024) return `${Number((mebibytes / 1024).toFixed(1))} GiB`;
   return `${mebibytes >= 10 ? Math.round(mebibytes) : Number(mebibytes.toFixed(1))} MiB`;
 }
