@@ -30,6 +30,8 @@ export interface PoolOptions extends AdmissionLimits {
   readonly retention: number;
 }
 
+/** Conversations that Open WebUI forgets with the page they are on. */
+const passing = /^(temporary|local):/;
 const day = 86_400_000;
 const adoptionsAtOnce = 4;
 /** Milliseconds between two looks at the host's memory. */
@@ -294,11 +296,18 @@ export class Pool implements Sandboxes, AsyncDisposable {
   async #endWhenOver(row: SandboxRow): Promise<void> {
     const now = Date.now();
     const expired = row.expires !== null && row.expires <= now;
-    const stale = this.#options.retention > 0 && now - row.lastUsed > this.#options.retention * day;
-    if (!expired && !(stale && row.state === 'idle')) return;
+    if (!expired && !(row.state === 'idle' && now - row.lastUsed > this.#kept(row))) return;
     const entry = this.#roster.remember(row);
     const why = expired ? 'its time to live ended' : 'it was unused for too long';
-    await entry.step(() => this.#keeper.end(entry, false, why));
+    await entry.step(async () => {
+      if (expired || entry.leases === 0) await this.#keeper.end(entry, false, why);
+    });
+  }
+
+  /** Milliseconds for which the workspace of an idle sandbox is kept; a passing conversation comes back soon or never. */
+  #kept(row: SandboxRow): number {
+    if (row.scopeKind === 'conversation' && passing.test(row.scopeId)) return this.#options.idleTimeout * 1000;
+    return this.#options.retention > 0 ? this.#options.retention * day : Infinity;
   }
 
   #stateOf(row: SandboxRow): SandboxInfo['state'] {

@@ -450,3 +450,21 @@ test('a principal with a bound of his own is held to that, others to the common 
   await pool.acquire(chat('a'));
   await assert.rejects(pool.acquire(chat('b')), { code: 'busy' });
 });
+
+test('what a temporary chat leaves is removed when it has been idle for as long again; a saved chat’s stays', async (t) => {
+  const { pool, engine, state } = bench(t, { idleTimeout: 0.3 });
+  for (const id of ['temporary:x', 'local:x', 'saved']) await (await pool.acquire(chat(id)))[Symbol.asyncDispose]();
+  const held = await pool.acquire(chat('temporary:held'));
+  await sleep(400);
+  await pool.sweep();
+  assert.equal(engine.removed.length, 3);
+  assert.deepEqual(engine.volumesRemoved, []);
+  await sleep(400);
+  await pool.sweep();
+  assert.equal(engine.volumesRemoved.length, 2);
+  assert.deepEqual(
+    state.of('alice').map((row) => row.scopeId),
+    ['saved', 'temporary:held'],
+  );
+  await held[Symbol.asyncDispose]();
+});
