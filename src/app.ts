@@ -90,7 +90,8 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', shareRoutes({ sandboxes, links }));
   hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));
   hono.use(originCheck(config.server), bearerFromProtocol());
-  hono.use(authenticate(config, ctx.keys), permit(), rateLimit(config.limits.requests_per_minute));
+  const { requests_per_minute: each, total_requests_per_minute: total } = config.limits;
+  hono.use(authenticate(config, ctx.keys), permit(), rateLimit({ each, total }));
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));
   hono.route('/', terminalRoutes({ sandboxes }));

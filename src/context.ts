@@ -14,10 +14,12 @@ import { auditedOpener } from './sandbox/audit-opener.ts';
 import { AuditLog } from './sandbox/audit.ts';
 import { auditSubject, decorator } from './sandbox/decorate.ts';
 import { workspaceMetrics } from './sandbox/metrics.ts';
-import type { AdmissionLimits } from './sandbox/admission.ts';
 import { DiskWatch } from './sandbox/disk-watch.ts';
-import { engineMemory, Headroom } from './sandbox/headroom.ts';
 import type { SessionStore } from './mcp/sessions.ts';
+import { CpuWatch } from './sandbox/limits/cpu-watch.ts';
+import type { Limiter } from './sandbox/limits/limiter.ts';
+import { OpenTerminals } from './sandbox/limits/open-terminals.ts';
+import { admissionLimits, createLimiter } from './sandbox/limits/settings.ts';
 import { SandboxOpener } from './sandbox/opener.ts';
 import { createPolicy } from './sandbox/policy.ts';
 import { Pool } from './sandbox/pool.ts';
@@ -59,8 +61,14 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   const audit = auditLog(config, log);
   if (audit) stack.use(audit);
   const registry = new Registry();
-  const pool = stack.use(createPool(config, { runtime, state, log, registry, ...(audit && { audit }) }));
+  const terminals = new OpenTerminals();
+  const openTerminals = (principal: string) => terminals.count(pool.lives(), principal);
+  const limiter = createLimiter(config, openTerminals);
+  const limits = limiter && { limiter, terminals };
+  const parts = { runtime, state, log, registry, ...(audit && { audit }), ...(limits && { limits }) };
+  const pool: Pool = stack.use(createPool(config, parts));
   stack.use(watchDisk(config, { runtime, pool, log }));
+  if (limiter?.countsCpu) stack.use(watchCpu(limiter, pool, log));
   let draining = false;
   const app = createApp({
     config,
@@ -132,6 +140,7 @@ interface PoolParts {
   readonly log: Logger;
   readonly registry: Registry;
   readonly audit?: AuditLog;
+  readonly limits?: { readonly limiter: Limiter; readonly terminals: OpenTerminals };
 }
 
 /** Standard output carries audit lines and nothing else. Throws an `AppError` when the file can't be written. */
@@ -147,7 +156,20 @@ function auditLog({ audit }: Config, log: Logger): AuditLog | undefined {
   }
 }
 
-function createPool(config: Config, { registry, audit, ...parts }: PoolParts): Pool {
+/** Seconds between two looks at the CPU time of sandboxes. */
+const cpuInterval = 15;
+
+function watchCpu(limiter: Limiter, pool: Pool, log: Logger): CpuWatch {
+  return new CpuWatch({
+    limiter,
+    running: () => pool.lives(),
+    stop: (handle, why) => pool.stop(handle, why),
+    interval: cpuInterval,
+    log,
+  });
+}
+
+function createPool(config: Config, { registry, audit, limits, ...parts }: PoolParts): Pool {
   const { session, workspace } = config;
   const subjectOf = (row: SandboxRow) => auditSubject(row, parts.state);
   const policy = createPolicy(config.security);
@@ -156,6 +178,7 @@ function createPool(config: Config, { registry, audit, ...parts }: PoolParts): P
     subjectOf,
     ...(policy && { policy }),
     ...(audit && { audit }),
+    ...(limits && { limits }),
   });
   const opener = new SandboxOpener({
     ...parts,
@@ -177,26 +200,6 @@ function createPool(config: Config, { registry, audit, ...parts }: PoolParts): P
     retention: workspace.retention,
   });
   return pool;
-}
-
-function admissionLimits(config: Config, runtime: Runtime, running: () => readonly SandboxRow[]): AdmissionLimits {
-  const { templates, session, limits, docker } = config;
-  const of = ({ template }: { template: string }) => (templates[template] ?? templates[session.template])?.memory ?? 0;
-  const headroom = new Headroom({
-    total: engineMemory(runtime),
-    committed: () => running().reduce((sum, row) => sum + of(row), 0),
-    start: limits.host_memory_start,
-    idle: limits.host_memory_idle,
-  });
-  const largest = Math.max(...Object.values(templates).map(({ memory }) => memory));
-  return {
-    maxSandboxes: session.max_sessions,
-    maxPerPrincipal: limits.sandboxes,
-    maxStarts: docker.max_parallel_starts,
-    memory: { each: limits.memory, total: limits.total_memory, of, largest },
-    queue: { longest: limits.queue, wait: limits.queue_wait },
-    headroom,
-  };
 }
 
 function egressDoors({ server }: Config, { state, log }: { state: State; log: Logger }): Doors {

@@ -1,5 +1,6 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Logger } from 'pino';
+import type { AppError } from '../errors.ts';
 import type { Principal } from '../sandbox/key.ts';
 
 /** What middleware puts on a request for those after it. */
@@ -14,6 +15,8 @@ export interface HttpEnv {
     principal: Principal;
     /** The user's own token of the application in front, where that is the proof. */
     userToken: string | undefined;
+    /** Why a message to `/mcp` is to be answered with an error and nothing else. */
+    refusal: AppError | undefined;
     /** The bearer token that came, for redaction. */
     secrets: readonly string[];
     /** Fields of the request's log line; handlers add to it. */

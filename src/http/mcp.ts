@@ -11,7 +11,10 @@ export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> 
   return new Hono<HttpEnv>().all('/mcp', async (c) => {
     const body = c.req.method === 'POST' ? await readJson(c.req.raw, config.server.body_limit) : undefined;
     Object.assign(c.get('line'), summary(body, c.req.header('mcp-session-id')));
+    const refusal = c.get('refusal');
+    if (refusal && !isToolCall(body)) throw refusal;
     const caller = {
+      ...(refusal && { refusal }),
       principal: c.get('principal'),
       requestId: c.get('requestId'),
       log: c.get('log'),
@@ -21,6 +24,10 @@ export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> 
     };
     return endpoint.handle(c.req.raw, caller, body);
   });
+}
+
+function isToolCall(body: unknown): boolean {
+  return (body as { method?: unknown } | undefined)?.method === 'tools/call';
 }
 
 /** What of a message belongs into the request's log line. */

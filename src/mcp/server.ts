@@ -7,11 +7,13 @@ import {
   type ServerContext,
 } from '@modelcontextprotocol/server';
 import type { Logger } from 'pino';
+import type { AppError } from '../errors.ts';
 import type { Principal } from '../sandbox/key.ts';
 import { chatOf } from './chat-api.ts';
 import { ChatStatus } from './chat-status.ts';
 import type { McpContext } from './context.ts';
 import { forOpenWebUi, isOpenWebUi } from './open-webui.ts';
+import { respondError } from './response.ts';
 import { mayCall, type Hinted } from './rights.ts';
 import { runTool } from './run-tool.ts';
 import { oneLine } from './text.ts';
@@ -26,6 +28,8 @@ export interface Caller {
   readonly baseUrl: string;
   /** The user's own token of the application in front. */
   readonly userToken: string | undefined;
+  /** What a tools/call is answered with in any case. */
+  readonly refusal?: AppError;
 }
 
 /** Counts calls, so that nothing idles out or drains away under one. */
@@ -63,6 +67,7 @@ async function callTool(
   if (!tool)
     throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool named "${oneLine(params.name, 64)}".`);
   const caller = callerOf(call);
+  if (caller.refusal) return respondError(caller.refusal, caller.secrets);
   const end = tracker.begin();
   try {
     const side = transportSide(call, tracker);

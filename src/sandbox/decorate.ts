@@ -1,4 +1,7 @@
 import { audited, type AuditSink, type AuditSubject } from './audit.ts';
+import { limited } from './limits/limited.ts';
+import type { Limiter } from './limits/limiter.ts';
+import type { OpenTerminals } from './limits/open-terminals.ts';
 import { metered, type WorkspaceMetrics } from './metrics.ts';
 import { guarded, type Policy } from './policy.ts';
 import type { SandboxRow, State } from './state.ts';
@@ -9,16 +12,21 @@ export interface Decorations {
   readonly policy?: Policy;
   /** Absent: nothing is audited. */
   readonly audit?: AuditSink;
+  /** Absent: nothing is bounded per principal. */
+  readonly limits?: { readonly limiter: Limiter; readonly terminals: OpenTerminals };
   readonly metrics: WorkspaceMetrics;
   readonly subjectOf: (row: SandboxRow) => AuditSubject;
 }
 
 /** What stands between a caller and a sandbox. A refused command is counted and audited, too. */
-export function decorator({ policy, audit, metrics, subjectOf }: Decorations) {
+export function decorator({ policy, audit, limits, metrics, subjectOf }: Decorations) {
   return (workspace: Workspace, row: SandboxRow): Workspace => {
-    const checked = policy ? guarded(workspace, policy) : workspace;
+    const bounded = limits ? limited(workspace, limits.limiter, row.principal) : workspace;
+    const checked = policy ? guarded(bounded, policy) : bounded;
     const counted = metered(checked, metrics);
-    return audit ? audited(counted, audit, subjectOf(row)) : counted;
+    const outer = audit ? audited(counted, audit, subjectOf(row)) : counted;
+    limits?.terminals.enroll(outer, workspace);
+    return outer;
   };
 }
 

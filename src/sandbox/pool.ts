@@ -157,7 +157,11 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   /** Those that have a container. */
   running(): readonly SandboxRow[] {
-    return this.#roster.all().flatMap((entry) => (entry.live ? [entry.row] : []));
+    return this.lives().map(({ row }) => row);
+  }
+
+  lives(): readonly { readonly row: SandboxRow; readonly live: Live }[] {
+    return this.#roster.all().flatMap(({ row, live }) => (live ? [{ row, live }] : []));
   }
 
   /** Ends a sandbox's container for a reason given as a clause; its workspace stays. */

@@ -142,6 +142,20 @@ test('requests over the rate are 429 with the seconds to wait', async () => {
   assert.match(answers[3]?.headers.get('retry-after') ?? '', /^\d+$/);
 });
 
+test('a tools/call over the rate is told so by its result, since a client may end the chat at another status', async () => {
+  await using server = await startServer({ config: { limits: { total_requests_per_minute: 2 } } });
+  const session = await openSession(server);
+  const { result } = await session.call('execute_command', { command: 'echo' });
+  assert.equal(result?.isError, true);
+  assert.equal(result?.structuredContent?.['code'], 'busy');
+  assert.match(
+    String(result?.structuredContent?.['message']),
+    /^All clients together sent more than 2 requests in a minute; try again in \d+ s\.$/,
+  );
+  assert.equal(typeof result?.structuredContent?.['retry_after'], 'number');
+  assert.deepEqual(server.sandboxes.calls, []);
+});
+
 test('every answer carries the request id, and the log line, too', async () => {
   await using server = await startServer();
   const answer = await post(server.mcp, initialize(), { 'x-request-id': 'req-1' });
