@@ -24,12 +24,18 @@ describe('the command line', () => {
   test('refuses an unknown flag by its name, and says which there are', () => {
     assert.equal(refused(['serve', '--prot', '1']), 'Unknown flag --prot: berth serve takes --config, --host, --port.');
     assert.equal(refused(['serve', '-x']), 'Unknown flag -x: berth serve takes --config, --host, --port.');
-    assert.equal(refused(['--verbose']), 'Unknown flag "--verbose": expected one of up, serve, doctor, config, key, audit.');
+    assert.equal(
+      refused(['--verbose']),
+      'Unknown flag "--verbose": expected one of up, serve, doctor, config, key, audit.',
+    );
   });
 
   test('refuses unknown commands, also those that every object has', () => {
     assert.equal(refused(['strat']), 'Unknown command "strat": expected one of up, serve, doctor, config, key, audit.');
-    assert.equal(refused(['constructor']), 'Unknown command "constructor": expected one of up, serve, doctor, config, key, audit.');
+    assert.equal(
+      refused(['constructor']),
+      'Unknown command "constructor": expected one of up, serve, doctor, config, key, audit.',
+    );
     assert.equal(
       refused(['serve', '--constructor']),
       'Unknown flag --constructor: berth serve takes --config, --host, --port.',
