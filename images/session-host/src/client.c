@@ -497,6 +497,12 @@ static void greet(void) {
   greeting = GREETED;
 }
 
+/* A shell is announced behind the end of the command that the one before it ran. */
+static bool may_announce_shell(void) {
+  const struct channel *latest = channel_find(shell_latest());
+  return has_room() && !(latest && latest->done_due);
+}
+
 void client_settle(void) {
   if (client.fd < 0) return;
   if (!blocked) flush();
@@ -506,7 +512,7 @@ void client_settle(void) {
   if (greeting != GREETED) greet();
   if (greeting == GREETED && !blocked) say_all();
   if (client.fd < 0) return;
-  if (greeting == GREETED && has_room() && shell_is_new()) say_shell();
+  if (greeting == GREETED && may_announce_shell() && shell_is_new()) say_shell();
   if (!blocked) flush();
   if (client.fd < 0) return;
   watch_set(&client, (has_room() && !turn.armed ? EPOLLIN : 0) | (blocked ? EPOLLOUT : 0));

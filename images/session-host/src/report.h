@@ -27,7 +27,7 @@ struct report_reader {
 
 /* Where to put the next bytes, and how many. */
 char *report_place(struct report_reader *reader, size_t *room);
-/* `count` bytes came. True when they complete the report of `number`, or of `number + 1`: a second line, for when the first found no door. */
+/* `count` bytes came. True when they complete the report of `number`, or of `number + 1`: a second line, for when the first found no door or was interrupted. */
 bool report_take(struct report_reader *reader, size_t count, uint64_t number, struct report *report);
 
 #endif

@@ -349,7 +349,8 @@ static void take_report(const struct report *report) {
   set_directory(report->directory);
   errexit = report->errexit;
   if (is_unread()) return pass_unread();
-  finish(REPORTED, report->status);
+  bool cut_short = command.interrupted && report->number != command.number; /* its status went with the first report */
+  finish(REPORTED, cut_short ? 128 + SIGINT : report->status);
 }
 
 static void on_reports(struct watch *watch, uint32_t events) {
@@ -419,6 +420,7 @@ static void on_laid(void) {
 static void deliver(void) {
   struct channel *channel = command.channel;
   channel_end(channel, result.how, result.code, directory);
+  if (result.how == NOT_RUN && pid > 0) is_new = true; /* says that a shell is there, be it the same */
   command = (struct command){0};
   result = (struct result){0};
 }
@@ -452,14 +454,14 @@ bool shell_run(struct channel *channel, uint8_t status, char *text, size_t count
   return true;
 }
 
-/* An interrupt may take the report's line with it, so bash gets it once more; one report counts. */
+/* An interrupt may take the report's line with it, so bash gets a second one; the first that comes counts. */
 void shell_signal(int signal) {
   if (pid <= 0 || !command.channel || result.due) return;
   if (!command.fed) return finish(NOT_RUN, 128 + signal);
   kill(pid, signal);
   if (signal != SIGINT) return;
   command.interrupted = true;
-  feed_report(command.number);
+  feed_report(command.number + 1);
 }
 
 void shell_reset(bool keep) {

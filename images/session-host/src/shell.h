@@ -24,7 +24,7 @@ uint32_t shell_running(void); /* the channel, 0 when idle */
 uint32_t shell_latest(void);  /* the running channel or the last one */
 const char *shell_directory(void);
 const char *shell_program(void);
-/* True once for every shell that was started. */
+/* True once for every shell that was started, and after a command that did not run. */
 bool shell_is_new(void);
 
 #endif
