@@ -221,6 +221,24 @@ for (const version of versions) {
     await one.close();
   });
 
+  test(`${version}: a picture that its client does not take is named, with another way to it`, async () => {
+    await using server = await trusted();
+    const one = new Reply(server.mcp, version, ada);
+    await one.connect();
+    const content = Buffer.concat([Buffer.from(dot, 'base64'), Buffer.alloc(1_000_000)]).toString('base64');
+    await one.call('upload_file', { path: 'large.png', content, encoding: 'base64' });
+    const { message } = await one.call('download_file', { path: 'large.png', as_image: true });
+    assert.deepEqual(
+      message?.result?.content?.map((item) => item.type),
+      ['text'],
+    );
+    assert.match(
+      textOf(message),
+      /^\[note: what goes with this text \([12]\.\d MiB\) is too much for the chat; .* share_file\]\n/,
+    );
+    await one.close();
+  });
+
   test(`${version}: a result longer than its client takes is cut, not lost`, async () => {
     await using server = await trusted();
     const one = new Reply(server.mcp, version, ada);
