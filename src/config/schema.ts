@@ -230,12 +230,7 @@ const workspace = z.strictObject({
   ),
   reserve: setting(size(), GiB, 'Bytes that stay free on the host: below it no sandbox is started.'),
   watch_interval: setting(seconds(1, day), 30, 'With `watch`: seconds between two looks at the workspaces.'),
-  retention: setting(number(0, 36_500), 0, 'Days to keep an unused workspace; 0 keeps it for ever.'),
-  session_retention: setting(
-    number(0, 36_500),
-    0,
-    'Days to keep the workspace of an ended MCP session that owned it alone; 0 removes it at once.',
-  ),
+  retention: setting(number(0, 36_500), 30, 'Days to keep an unused workspace; 0 keeps it for ever.'),
 });
 
 const tools = z.strictObject({
@@ -263,7 +258,7 @@ const security = z.strictObject({
   working_directory: setting(
     text('a directory under /workspace', /^\/workspace(\/(?!\.\.?(\/|$))[^/]+)*\/?$/),
     '/workspace',
-    'Where the shell starts.',
+    'Where the shell starts; made when missing.',
   ),
   audit_log: setting(flag, false, 'Write the audit log, to `audit.file`.'),
 });
