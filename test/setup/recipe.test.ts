@@ -51,7 +51,7 @@ describe('an image’s tag', () => {
 test('the context travels as a tar with the files’ modes', async () => {
   const seen: [string, number | undefined][] = [];
   const reader = extract();
-  packContext(readContext(directory)).pipe(reader as unknown as NodeJS.WritableStream);
+  packContext(readContext(directory)).pipe(reader);
   for await (const entry of reader) {
     seen.push([entry.header.name, entry.header.mode]);
     entry.resume();
