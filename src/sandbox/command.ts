@@ -5,8 +5,8 @@ import { Pace } from './pace.ts';
 import { KeptOutput, type OutputLimits } from './output.ts';
 import type { Cause, CommandStatus, Output } from './workspace.ts';
 
-/** Bytes per second, and at once, that one stream may send: a flood costs a part of a core, and never a whole one. */
-const floodRate = 64 * 1024 * 1024;
+/** Bytes per millisecond, and at once, that one stream may send: a flood costs a part of a core, and never a whole one. */
+const floodRate = 64 * 1024;
 const floodBurst = 256 * 1024 * 1024;
 
 export type EndedBy = 'timeout' | 'cancelled' | 'sandbox_lost';

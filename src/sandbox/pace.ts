@@ -1,19 +1,19 @@
-/** Holds a flow to a rate, after a first burst. */
+/** Holds a flow to a rate, after a first burst. What flows may be bytes, or milliseconds of work. */
 export class Pace {
   readonly #rate: number;
   readonly #burst: number;
   /** Milliseconds on the monotonic clock at which the flow has paid for what it took. */
   #paid = 0;
 
-  /** `rate`: bytes per second; `burst`: bytes that may pass at once. */
+  /** `rate`: units per millisecond; `burst`: units that may pass at once. */
   constructor(rate: number, burst: number) {
     this.#rate = rate;
-    this.#burst = (burst / rate) * 1000;
+    this.#burst = burst / rate;
   }
 
-  /** Counts bytes that passed; returns the milliseconds to wait before more of them may. */
-  take(bytes: number, now = performance.now()): number {
-    this.#paid = Math.max(this.#paid, now - this.#burst) + (bytes / this.#rate) * 1000;
+  /** Counts units that passed; returns the milliseconds to wait before more of them may. */
+  take(units: number, now = performance.now()): number {
+    this.#paid = Math.max(this.#paid, now - this.#burst) + units / this.#rate;
     return Math.max(0, this.#paid - now);
   }
 }

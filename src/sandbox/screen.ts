@@ -1,6 +1,8 @@
 // oxlint-disable-next-line import/default -- Node loads the CommonJS build, which is one default export.
 import serialize from '@xterm/addon-serialize';
 import headless from '@xterm/headless';
+import { StringBound } from './string-bound.ts';
+import { guardTerminal } from './terminal-guard.ts';
 
 export interface Size {
   readonly rows: number;
@@ -15,31 +17,50 @@ export interface ScreenOptions extends Size {
 }
 
 const reset = '\x1bc';
+/** Bytes of output that the emulator takes before it looks at the clock. */
+const largestSlice = 1024;
+const smallestSlice = 64;
+const sliceCells = 2_000_000;
+/** Cells of scrollback, which cost 12 bytes each and up to ten times as much when every one is decorated. */
+const maxCells = 200_000;
 
 /** A terminal's screen as a person would see it. */
 export class Screen implements Disposable {
   readonly #terminal: headless.Terminal;
   readonly #serializer = new serialize.SerializeAddon();
+  readonly #bound = new StringBound();
+  readonly #scrollback: number;
 
   constructor({ rows, cols, scrollback, answer }: ScreenOptions) {
     // A binary flood makes the parser complain of every byte.
-    this.#terminal = new headless.Terminal({ rows, cols, scrollback, allowProposedApi: true, logLevel: 'off' });
+    const kept = scrollbackOf({ rows, cols }, scrollback);
+    this.#terminal = new headless.Terminal({ rows, cols, scrollback: kept, allowProposedApi: true, logLevel: 'off' });
+    this.#scrollback = scrollback;
+    guardTerminal(this.#terminal);
     this.#terminal.loadAddon(this.#serializer);
     this.#terminal.onData(answer);
   }
 
-  /** Calls back when the bytes are on the screen. They must not change until then. */
-  write(bytes: Uint8Array, done: () => void): void {
-    this.#terminal.write(bytes, done);
+  /** Draws bytes, which must not change until then; resolves with the milliseconds it took. */
+  draw(bytes: Uint8Array): Promise<number> {
+    const { promise, resolve } = Promise.withResolvers<number>();
+    let begun = 0;
+    this.#terminal.write('', () => (begun = performance.now()));
+    const pieces = this.#bound.pass(bytes).flatMap((part) => split(part, this.#slice));
+    for (const piece of pieces) this.#terminal.write(piece);
+    this.#terminal.write('', () => resolve(performance.now() - begun));
+    return promise;
   }
 
-  /** Resolves when everything written so far is on the screen. */
-  settled(): Promise<void> {
-    return new Promise((resolve) => this.#terminal.write('', resolve));
+  /** Bytes that are drawn in one go; a larger screen costs more to draw. */
+  get #slice(): number {
+    const cells = this.#terminal.rows * this.#terminal.cols;
+    return Math.max(smallestSlice, Math.min(largestSlice, Math.floor(sliceCells / cells)));
   }
 
-  resize({ rows, cols }: Size): void {
-    this.#terminal.resize(cols, rows);
+  resize(size: Size): void {
+    this.#terminal.options.scrollback = scrollbackOf(size, this.#scrollback);
+    this.#terminal.resize(size.cols, size.rows);
   }
 
   get size(): Size {
@@ -80,4 +101,14 @@ export class Screen implements Disposable {
   [Symbol.dispose](): void {
     this.#terminal.dispose();
   }
+}
+
+function scrollbackOf({ cols }: Size, wanted: number): number {
+  return Math.min(wanted, Math.floor(maxCells / cols));
+}
+
+function split(bytes: Uint8Array, size: number): Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += size) parts.push(bytes.subarray(at, at + size));
+  return parts;
 }

@@ -42,7 +42,7 @@ export class TerminalReader {
     const over = Promise.race([timers.after(wait * 1000), timers.aborted(options.signal)]);
     const matched = pattern && (await this.#untilMatch(pattern, options, over));
     if (!pattern && wait > 0) await this.#untilQuiet(over);
-    await this.#terminal.screen.settled();
+    await this.#terminal.feed.settled();
     const mode = this.#mode(options);
     const part = mode === 'snapshot' ? this.#snapshot(snapshotLimit) : this.#stream(limit);
     return { ...this.#common(), ...part, mode, ...(matched !== undefined && { matched }) };
@@ -107,7 +107,7 @@ export class TerminalReader {
     for (;;) {
       // Taken before the screen is drawn: output that comes while it is drawn must not be waited for twice.
       const { news } = this.#terminal;
-      await this.#terminal.screen.settled();
+      await this.#terminal.feed.settled();
       if (pattern.matches(this.#searched(options))) return true;
       if (isOver || this.#terminal.isExited) return false;
       const pause = timers.after(matchPause);

@@ -65,10 +65,12 @@ class WatchPosition {
 
   /** The bytes of a sequence that is only half drawn are sent again: they have not changed the screen yet. */
   async #repaint(): Promise<Uint8Array> {
-    const { ring, screen } = this.#terminal;
-    await screen.settled();
-    const drawn = this.#terminal.drawn;
-    this.#at = drawn - unfinished(ring.read(drawn - 4096, drawn));
-    return screen.repaint();
+    const { feed, ring, screen } = this.#terminal;
+    await feed.settled();
+    return await feed.between(() => {
+      const { drawn } = this.#terminal;
+      this.#at = drawn - unfinished(ring.read(drawn - 4096, drawn));
+      return screen.repaint();
+    });
   }
 }

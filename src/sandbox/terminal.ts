@@ -1,7 +1,7 @@
 import type { ChannelState, HostFrame } from './frame.ts';
 import { Inflow } from './inflow.ts';
-import { Pace } from './pace.ts';
 import { ByteRing } from './ring.ts';
+import { ScreenFeed } from './screen-feed.ts';
 import { Screen, type Size } from './screen.ts';
 import { TerminalInput } from './terminal-input.ts';
 import type { TerminalInfo } from './workspace.ts';
@@ -23,9 +23,6 @@ export interface TerminalOptions extends Size {
 
 /** Bytes that the host may send ahead of the screen. */
 export const terminalWindow = 256 * 1024;
-/** Drawing costs 24 to 74 ms a MiB: bytes per second, and at once, that a flooding terminal may draw. */
-const drawRate = 4 * 1024 * 1024;
-const drawBurst = 4 * 1024 * 1024;
 
 /** A terminal in the sandbox: its screen, the newest bytes it sent, and the way to its input. It is read whether or not anybody looks. */
 export class Terminal implements Disposable {
@@ -33,15 +30,16 @@ export class Terminal implements Disposable {
   readonly channel: number;
   readonly #options: TerminalOptions;
   readonly screen: Screen;
+  readonly feed: ScreenFeed;
   /** The newest bytes, for reads and watchers. */
   readonly ring: ByteRing;
   readonly flow: Inflow;
   readonly input: TerminalInput;
-  readonly #pace = new Pace(drawRate, drawBurst);
   /** Offset up to which the screen is drawn. */
   #drawn = 0;
   /** Offset behind bytes whose questions an earlier server has answered. */
   #answered = 0;
+  #draws = true;
   #lastData = 0;
   #exit: { code: number; end: number } | undefined;
   readonly #exited = Promise.withResolvers<number | null>();
@@ -56,6 +54,7 @@ export class Terminal implements Disposable {
     this.channel = options.channel;
     this.#options = options;
     this.screen = new Screen({ ...options, answer: (text) => this.#answer(text) });
+    this.feed = new ScreenFeed(this.screen, (to) => this.#onDrawn(to));
     this.ring = new ByteRing(options.buffer);
     this.flow = new Inflow(terminalWindow, options.send.credit);
     this.input = new TerminalInput(options.send.input);
@@ -104,14 +103,24 @@ export class Terminal implements Disposable {
   }
 
   data(offset: number, bytes: Uint8Array): void {
-    if (this.flow.accept(offset, bytes.length) > 0) this.#skip(offset);
+    if (this.flow.accept(offset, bytes.length) > 0) this.ring.skipTo(offset);
     this.ring.append(bytes);
     this.#lastData = performance.now();
     const old = Math.min(bytes.length, Math.max(0, this.#answered - offset));
-    if (old > 0) this.#write(bytes.subarray(0, old));
-    if (old < bytes.length) this.#write(bytes.subarray(old));
+    if (this.#draws) {
+      this.feed.push(bytes.subarray(0, old), offset);
+      this.feed.push(bytes.subarray(old), offset + old);
+    } else {
+      this.flow.consumed(this.flow.received);
+    }
     this.#checkExit();
     this.#changed();
+  }
+
+  /** Nobody looks at it any more: what still comes is not held up by the screen. */
+  stopDrawing(): void {
+    this.#draws = false;
+    this.flow.consumed(this.flow.received);
   }
 
   done(frame: Extract<HostFrame, { type: 'done' }>): void {
@@ -138,27 +147,15 @@ export class Terminal implements Disposable {
   resume(state: ChannelState): { from: number; limit: number } {
     const { oldest, end } = state.streams[0];
     const from = Math.max(this.flow.received, oldest);
-    if (this.flow.received === 0) this.#answered = end;
-    if (from > this.flow.received) this.#skip(from);
+    if (this.flow.received === 0) [this.#answered, this.#drawn] = [end, from];
+    if (from > this.flow.received) this.ring.skipTo(from);
     this.input.interrupted();
     return { from, limit: this.flow.resume(from) };
   }
 
-  #write(bytes: Uint8Array): void {
-    this.screen.write(bytes, () => this.#draw(bytes.length));
-  }
-
-  #skip(to: number): void {
-    this.ring.skipTo(to);
-    this.screen.write(new Uint8Array(), () => (this.#drawn = to));
-  }
-
-  #draw(length: number): void {
-    this.#drawn += length;
-    const drawn = this.#drawn;
-    const wait = this.#pace.take(length);
-    if (wait === 0) this.flow.consumed(drawn);
-    else setTimeout(() => this.flow.consumed(drawn), wait).unref();
+  #onDrawn(to: number): void {
+    this.#drawn = to;
+    this.flow.consumed(to);
   }
 
   /** A question in bytes that an earlier server has drawn has its answer already. */

@@ -39,7 +39,8 @@ interface Entry {
 /** Bytes that the host keeps of a terminal for a server that comes back. */
 const hostRing = 1024 * 1024;
 const startTimeout = 15_000;
-const endTimeout = 3000;
+/** Milliseconds for a terminal's processes to end after each signal. */
+const endTimeout = 1000;
 const mountedShell = '/opt/berth/bash';
 const env = ['TERM=xterm-256color', 'COLORTERM=truecolor'];
 
@@ -75,7 +76,7 @@ export class Terminals implements TerminalsPort {
     // An image without this shell: the one that is mounted into every sandbox takes its place.
     const terminal = first.refusal && argv.length > 0 ? await open([mountedShell, ...argv.slice(1)]) : first;
     if (terminal.refusal === undefined) return terminal.info;
-    throw new AppError('invalid_argument', `The terminal could not be started: ${terminal.refusal}.`);
+    throw new AppError('invalid_argument', `The terminal could not be started in ${cwd}: ${terminal.refusal}.`);
   }
 
   async send(id: string, input: TypedInput): Promise<void> {
@@ -104,14 +105,7 @@ export class Terminals implements TerminalsPort {
   async end(id: string): Promise<TerminalInfo> {
     const entry = this.#find(id);
     const { terminal } = entry;
-    if (!terminal.isExited) {
-      await this.#link.readyWithin(startTimeout);
-      this.#link.send(request.signal(terminal.channel, 'HUP', 'tree'));
-      using timers = new Timers();
-      const ended = await Promise.race([terminal.exited.then(() => true), timers.after(endTimeout).then(() => false)]);
-      if (!ended) this.#link.send(request.signal(terminal.channel, 'KILL', 'tree'));
-      if (!ended) await Promise.race([terminal.exited, timers.after(endTimeout)]);
-    }
+    if (!terminal.isExited) await this.#hangUp(terminal);
     this.#drop(entry);
     return { ...terminal.info, exited: true };
   }
@@ -236,6 +230,17 @@ export class Terminals implements TerminalsPort {
     const { rows, cols } = terminal.screen.size;
     if (repaint) this.#link.send(request.resize(terminal.channel, rows > 1 ? rows - 1 : rows + 1, cols));
     this.#link.send(request.resize(terminal.channel, rows, cols));
+  }
+
+  async #hangUp(terminal: Terminal): Promise<void> {
+    await this.#link.readyWithin(startTimeout);
+    terminal.stopDrawing();
+    for (const name of ['HUP', 'KILL'] as const) {
+      this.#link.send(request.signal(terminal.channel, name, 'tree'));
+      using timers = new Timers();
+      await Promise.race([terminal.exited, timers.after(endTimeout)]);
+      if (terminal.isExited) return;
+    }
   }
 
   #resize(entry: Entry, size: Size): void {

@@ -85,7 +85,7 @@ test('what is no pattern is refused', () => {
 });
 
 test('a pace lets a burst pass and holds the rest to its rate', () => {
-  const pace = new Pace(1000, 500);
+  const pace = new Pace(1, 500);
   assert.equal(pace.take(500, 10_000), 0);
   assert.equal(pace.take(100, 10_000), 100);
   assert.equal(pace.take(100, 10_100), 100);

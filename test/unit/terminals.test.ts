@@ -297,7 +297,11 @@ test('a program that cannot be started is an error, and leaves no terminal', asy
     container.say(0x89, u32(channel), Buffer.from([5]), 'No such file or directory\0');
     container.say(0x8a, (await container.next('ping')).body, u32(0), u32(0));
   }
-  await rejects(starting, 'invalid_argument', /^The terminal could not be started: No such file or directory\.$/);
+  await rejects(
+    starting,
+    'invalid_argument',
+    /^The terminal could not be started in \/workspace: No such file or directory\.$/,
+  );
   assert.deepEqual(await host.terminals.list(), []);
 });
 
