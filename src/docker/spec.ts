@@ -38,7 +38,7 @@ export function createBody(spec: ContainerSpec, placement: Placement) {
     WorkingDir: paths.workspace,
     Env: environment(spec.env),
     Entrypoint: [paths.host],
-    Cmd: ['serve', '--cwd', paths.workspace, '--orphan-after', String(placement.orphanAfter), '--', spec.shell],
+    Cmd: ['serve', '--cwd', spec.cwd ?? paths.workspace, ...orphans(placement), '--', spec.shell],
     // An image's own health check would run a process in every sandbox for ever.
     Healthcheck: { Test: ['NONE'] },
     StopSignal: 'SIGTERM',
@@ -47,6 +47,8 @@ export function createBody(spec: ContainerSpec, placement: Placement) {
     HostConfig: { ...hardening, ...limits(spec), ...isolation(spec), Mounts: mounts(spec, placement) },
   };
 }
+
+const orphans = ({ orphanAfter }: Placement): string[] => ['--orphan-after', String(orphanAfter)];
 
 /** What no template and no client can change. */
 const hardening = {

@@ -166,6 +166,7 @@ export class SandboxOpener implements Opener {
       env: template.network === 'allow-list' ? { ...proxyVariables, ...template.env } : template.env,
       volume: { name: row.volume, labels, ...(this.#quota?.bounded && { size: template.disk }) },
       shell: config.shell.default_shell,
+      cwd: config.security.working_directory,
       limits: template,
       mounts: template.mounts,
       network: networkOf(template),

@@ -57,6 +57,8 @@ export interface ContainerSpec {
   /** The workspace volume, mounted at `/workspace`; owned by user 1000 when it is created. `size` in bytes, from its creation on. */
   readonly volume: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly size?: number };
   readonly shell: string;
+  /** Where the shell starts, at or below `/workspace`; made when missing. Absent: `/workspace`. */
+  readonly cwd?: string;
   readonly limits: ContainerLimits;
   /** The OCI runtime's name; absent = the engine's default. */
   readonly runtime?: string;

@@ -92,6 +92,11 @@ test('what a template adds is passed on, and no more', () => {
   ]);
 });
 
+test('the shell starts where it is told to', () => {
+  const { Cmd } = createBody(specOf('a', { cwd: '/workspace/project' }), placement);
+  assert.deepEqual(Cmd.slice(0, 3), ['serve', '--cwd', '/workspace/project']);
+});
+
 test('labels of the caller never replace the instance', () => {
   const spec = specOf('a', { labels: { 'berth.instance': 'forged' } });
   assert.equal(createBody(spec, placement).Labels['berth.instance'], 'i1');

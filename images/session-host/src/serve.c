@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -77,6 +78,18 @@ static void settle(void) {
   channels_settle();
 }
 
+/* With its parents, as the sandbox's own user. One that cannot be made is missing when the shell looks for it. */
+static void make_directory(const char *path) {
+  char part[4096];
+  if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part) return;
+  for (char *slash = part; *slash && (slash = strchr(slash + 1, '/'));) {
+    *slash = '\0';
+    mkdir(part, 0755);
+    *slash = '/';
+  }
+  mkdir(part, 0755);
+}
+
 int serve(const struct serve *options) {
   prctl(PR_SET_DUMPABLE, 0);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -87,6 +100,7 @@ int serve(const struct serve *options) {
     return 1;
   }
   watch_signals();
+  make_directory(options->directory);
   shell_open(options->directory, options->shell);
   loop_run(settle);
 }
