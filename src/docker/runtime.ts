@@ -16,6 +16,7 @@ import { createContainer, removeContainer } from './containers.ts';
 import { statusOf } from './errors.ts';
 import { Events, eventQueue } from './events.ts';
 import { Gate, Turns } from './gate.ts';
+import { OpenNetwork } from './open-network.ts';
 import { Processes } from './processes.ts';
 import type { QuotaOptions } from './quota/choose.ts';
 import { volumeSizes } from './quota/sizes.ts';
@@ -63,6 +64,7 @@ class DockerRuntime implements Runtime {
   readonly #events: Events;
   readonly #processes: Processes;
   readonly #volumes: Volumes;
+  readonly #openNetwork: OpenNetwork;
   readonly #starts: Gate;
   readonly #turns = new Turns();
   /** Opens that go on, among them those whose caller has given up; never rejecting. */
@@ -74,6 +76,7 @@ class DockerRuntime implements Runtime {
     this.#events = new Events(engine, options);
     this.#processes = new Processes(engine, this.#events);
     this.#volumes = new Volumes(engine, options);
+    this.#openNetwork = new OpenNetwork(engine, options);
     this.#starts = new Gate(options.maxParallelStarts ?? 8);
   }
 
@@ -150,6 +153,7 @@ class DockerRuntime implements Runtime {
     this.#processes[Symbol.dispose]();
     this.#events[Symbol.dispose]();
     await Promise.all(this.#opening);
+    this.#openNetwork[Symbol.dispose]();
     this.#engine[Symbol.dispose]();
   }
 
@@ -167,6 +171,7 @@ class DockerRuntime implements Runtime {
   async #create(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<string> {
     const [hostVolume, fresh] = await Promise.all([this.#volumes.host(), this.#volumes.workspace(spec.volume)]);
     if (fresh) undo.defer(() => this.#tidy(this.#volumes.remove(spec.volume.name)));
+    if (spec.network === 'open') await this.#openNetwork.ready();
     opening.check();
     try {
       const body = createBody(spec, { hostVolume, ...this.#options });

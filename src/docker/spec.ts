@@ -18,6 +18,9 @@ export const labels = {
   host: 'berth.session-host',
 } as const;
 
+/** The network of sandboxes with `network: 'open'`; `bridge` is its interface on the host. */
+export const openNetwork = { name: 'berth-open', bridge: 'berth0' } as const;
+
 export interface Placement {
   readonly instance: string;
   /** The volume with the session host in it. */
@@ -85,13 +88,12 @@ function limits({ limits }: ContainerSpec) {
   };
 }
 
-/**
- * `network: 'open'` is the engine's default bridge as it is: the internet, the host's own ports, other containers on
- * that bridge and a cloud's metadata service are all reachable.
- */
+/** The networks by policy. `unprotected` is the engine's bridge as it is: the host's own ports, other containers on it and a cloud's metadata service are all reachable. */
+const networks = { none: 'none', open: openNetwork.name, unprotected: 'bridge' } as const;
+
 function isolation({ network, seccomp, runtime }: ContainerSpec) {
   return {
-    NetworkMode: network === 'none' ? 'none' : 'bridge',
+    NetworkMode: networks[network],
     SecurityOpt: ['no-new-privileges', ...(seccomp === undefined ? [] : [`seccomp=${seccomp}`])],
     ...(runtime !== undefined && { Runtime: runtime }),
   };

@@ -77,7 +77,7 @@ test('what a template adds is passed on, and no more', () => {
     ],
   });
   const { HostConfig } = createBody(spec, placement);
-  assert.equal(HostConfig.NetworkMode, 'bridge');
+  assert.equal(HostConfig.NetworkMode, 'berth-open');
   assert.equal(HostConfig.Runtime, 'runsc');
   assert.deepEqual(HostConfig.SecurityOpt, ['no-new-privileges', 'seccomp={"defaultAction":"SCMP_ACT_ERRNO"}']);
   assert.deepEqual(HostConfig.Mounts.slice(2), [

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, realpath, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Quota, QuotaVolume } from './quota.ts';
-import { tool } from './tool.ts';
+import { tool } from '../tool.ts';
 
 const suffix = '.img';
 const attempts = 5;
