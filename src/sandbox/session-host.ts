@@ -25,7 +25,10 @@ export interface SessionHostOptions {
   /** 32 bytes that only this installation can derive. */
   readonly token: Uint8Array;
   readonly log: Logger;
-  readonly config: Pick<Config, 'shell' | 'terminal'>;
+  readonly config: Pick<Config, 'shell' | 'terminal'> & {
+    /** Where terminals start; absent: in `/workspace`. */
+    readonly security?: Pick<Config['security'], 'working_directory'>;
+  };
   readonly store?: CommandStore;
   /** How the host is reached; absent: the bridge at its usual place. */
   readonly attach?: readonly string[];
@@ -69,6 +72,7 @@ class Host implements SessionHost, LinkEvents {
       link: this.#link,
       limits: { ...terminal, maxWait: shell.max_timeout },
       shell: shell.default_shell,
+      directory: options.config.security?.working_directory ?? '/workspace',
       store: options.store,
     });
     this.closed = this.#link.closed;

@@ -26,8 +26,8 @@ export function terminalArgv(shell: string, command: string | undefined): string
 }
 
 /** An absolute directory; a relative one is under `/workspace`. */
-export function terminalCwd(cwd: string | undefined): string {
-  if (cwd === undefined) return workspace;
+export function terminalCwd(cwd: string | undefined, fallback: string): string {
+  if (cwd === undefined) return fallback;
   checkText('cwd', cwd, 4096);
   return posix.resolve(workspace, cwd);
 }

@@ -27,6 +27,8 @@ export interface TerminalsOptions {
   readonly limits: TerminalLimits;
   /** Path of the shell. */
   readonly shell: string;
+  /** Where a terminal starts that names no directory. */
+  readonly directory: string;
   readonly store?: CommandStore | undefined;
 }
 
@@ -68,7 +70,7 @@ export class Terminals implements TerminalsPort {
     const { limits, shell } = this.#options;
     const size = checkedSize({ cols: options.cols ?? limits.cols, rows: options.rows ?? limits.rows });
     const argv = terminalArgv(shell, options.command);
-    const cwd = terminalCwd(options.cwd);
+    const cwd = terminalCwd(options.cwd, this.#options.directory);
     await this.#link.readyWithin(startTimeout);
     this.#makeRoom();
     const open = (argv: readonly string[]) => this.#launch(options.command ?? shell, size, cwd, argv);
