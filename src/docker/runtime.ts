@@ -8,6 +8,7 @@ import type {
   EngineInfo,
   Runtime,
   RuntimeEvent,
+  Trial,
 } from '../sandbox/runtime.ts';
 import { type EngineAddress, findEngine } from './address.ts';
 import { cancelled, Engine } from './client.ts';
@@ -22,6 +23,7 @@ import type { QuotaOptions } from './quota/choose.ts';
 import { volumeSizes } from './quota/sizes.ts';
 import { reap } from './reaper.ts';
 import { createBody, labels } from './spec.ts';
+import { runToEnd, trialBody } from './trial.ts';
 import { Volumes } from './volumes.ts';
 
 export interface DockerOptions {
@@ -139,6 +141,10 @@ class DockerRuntime implements Runtime {
 
   quota(): Promise<DiskQuota> {
     return this.#volumes.quota();
+  }
+
+  trial(trial: Trial): Promise<number> {
+    return runToEnd(this.#engine, trialBody(trial, this.#options));
   }
 
   volumeSizes(signal?: AbortSignal): Promise<ReadonlyMap<string, number>> {

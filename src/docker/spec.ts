@@ -124,7 +124,7 @@ function volumeMount(
   };
 }
 
-function operatorMount({ source, target, readOnly }: Mount) {
+export function operatorMount({ source, target, readOnly }: Mount) {
   if (!source.startsWith('/')) return volumeMount(source, target, { readOnly });
   return {
     Type: 'bind' as const,

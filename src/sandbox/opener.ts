@@ -4,6 +4,7 @@ import type { Logger } from '../log.ts';
 import { diagnosed } from './diagnosed.ts';
 import { Diagnosis } from './diagnosis/diagnose.ts';
 import { type Egress, type EgressDoor, egressPaths, proxyVariables } from './egress.ts';
+import { egressUnreachable, egressWorks } from './egress-check.ts';
 import { EgressRelay } from './egress-relay.ts';
 import { createFiles } from './files.ts';
 import type { Live, Opener } from './live.ts';
@@ -30,6 +31,8 @@ export interface OpenerOptions {
 export class SandboxOpener implements Opener {
   readonly #options: OpenerOptions;
   #quota: DiskQuota | undefined;
+  /** Whether a sandbox reaches a proxy of this server; absent while that is not known. */
+  #egressWorks: boolean | undefined;
 
   constructor(options: OpenerOptions) {
     this.#options = options;
@@ -43,6 +46,19 @@ export class SandboxOpener implements Opener {
       log[kind === 'none' || kind === 'watch' ? 'warn' : 'info']({ event: 'workspace.quota', kind, detail });
     } catch (err) {
       log.warn({ event: 'workspace.quota_unknown', err });
+    }
+    const listed = Object.values(this.#options.config.templates).some(({ network }) => network === 'allow-list');
+    if (listed) await this.#tryEgress();
+  }
+
+  /** Never rejects. What it found stays: a mount does not come to work while the server runs. */
+  async #tryEgress(): Promise<void> {
+    const { egress, runtime, log } = this.#options;
+    try {
+      this.#egressWorks = await egressWorks(egress, runtime);
+      if (!this.#egressWorks) log.error({ event: 'egress.unreachable' }, egressUnreachable().message);
+    } catch (err) {
+      log.warn({ event: 'egress.unknown', err });
     }
   }
 
@@ -84,6 +100,7 @@ export class SandboxOpener implements Opener {
   async #door(row: SandboxRow, fresh: boolean): Promise<EgressDoor | undefined> {
     const { network, allow_hosts: hosts, allow_ports: ports, allow_bytes: bytes } = this.#template(row);
     if (network !== 'allow-list') return undefined;
+    if (this.#egressWorks === false) throw egressUnreachable();
     const policy = { hosts, ports, bytes };
     return await this.#options.egress.open({ handle: row.handle, template: row.template, policy, fresh });
   }

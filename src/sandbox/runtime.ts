@@ -19,11 +19,19 @@ export interface Runtime {
   removeVolume(name: string): Promise<void>;
   /** How workspaces are kept within their size here; tried once for real. Rejects `unsupported` when what was asked for does not work. */
   quota(): Promise<DiskQuota>;
+  /** Runs a program of the session host's image to its end in a throw-away container without a network; the exit code. */
+  trial(trial: Trial): Promise<number>;
   /** Bytes that each workspace volume of this instance holds, as the engine counts them; slow. */
   volumeSizes(signal?: AbortSignal): Promise<ReadonlyMap<string, number>>;
   /** Events of this instance's containers until the signal aborts. Reconnects by itself; `reconnected` says that some may be lost. */
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Something to be tried where sandboxes run. It gets no input. */
+export interface Trial {
+  readonly argv: readonly string[];
+  readonly mounts: readonly Mount[];
 }
 
 /** How the size of workspaces is bounded. */

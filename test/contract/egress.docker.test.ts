@@ -14,8 +14,9 @@ import { Doors } from '../../src/egress/doors.ts';
 import { createLogger } from '../../src/log.ts';
 import { diagnosed } from '../../src/sandbox/diagnosed.ts';
 import { Diagnosis } from '../../src/sandbox/diagnosis/diagnose.ts';
+import { egressWorks } from '../../src/sandbox/egress-check.ts';
 import { EgressRelay } from '../../src/sandbox/egress-relay.ts';
-import { type EgressDoor, egressPaths, proxyVariables } from '../../src/sandbox/egress.ts';
+import { type Egress, type EgressDoor, egressPaths, proxyVariables } from '../../src/sandbox/egress.ts';
 import type { Mount, Runtime } from '../../src/sandbox/runtime.ts';
 import type { ShellPort, Workspace } from '../../src/sandbox/workspace.ts';
 import { MiB, newInstance, quiet, specOf, sweep, testRuntime } from '../support/docker-runtime.ts';
@@ -310,6 +311,22 @@ describe('a sandbox behind an allow-list', { timeout: 180_000 }, () => {
     assert.notEqual(code, 0);
     await other.remove();
   });
+});
+
+test('it is known at once whether sandboxes see this server’s proxies', { timeout: 60_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-doors-'));
+  const instance = newInstance();
+  await using runtime = testRuntime({ instance });
+  const doors = new Doors({ directory, log: quiet });
+  assert.equal(await egressWorks(doors, runtime), true);
+  const elsewhere = async (at: string): Promise<boolean> => {
+    const open: Egress['open'] = async (sandbox) => ({ ...(await doors.open(sandbox)), directory: at });
+    return await egressWorks({ open }, runtime);
+  };
+  assert.equal(await elsewhere(mkdtempSync(join(directory, 'empty-'))), false);
+  assert.equal(await elsewhere('/nowhere/on/the/engine'), false);
+  await sweep(instance);
+  rmSync(directory, { recursive: true });
 });
 
 test('what is left of ended sandboxes is cleared away at the next start', async () => {

@@ -129,7 +129,7 @@ describe('the open network', { skip, timeout: 120_000 }, () => {
       HostConfig: { PortBindings: { '8000/tcp': [{ HostPort: '' }] } },
     });
     await published.start();
-    undo.defer(async () => void (await published.remove({ force: true })));
+    undo.defer(async () => void (await published.remove({ force: true }).catch(() => {})));
     const { NetworkSettings } = await published.inspect();
     const onHost = Number(NetworkSettings.Ports['8000/tcp']?.[0]?.HostPort);
     const [guarded, bare] = [await open('open'), await open('unprotected')];

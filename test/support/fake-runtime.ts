@@ -101,6 +101,10 @@ export class FakeRuntime implements Runtime {
     return { kind: 'none', bounded: false, detail: 'nothing' };
   }
 
+  async trial(): Promise<number> {
+    return 0;
+  }
+
   async volumeSizes(): Promise<ReadonlyMap<string, number>> {
     return new Map([...this.#volumes].map((name) => [name, 0]));
   }

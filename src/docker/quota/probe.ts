@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../../errors.ts';
 import type { Engine } from '../client.ts';
-import { createContainer, removeContainer } from '../containers.ts';
-import { fillerBody, labels, paths } from '../spec.ts';
+import { labels, paths } from '../spec.ts';
+import { runToEnd, trialBody } from '../trial.ts';
 import { createVolume, removeVolume } from '../volume.ts';
 import type { Quota } from './quota.ts';
 
@@ -19,7 +19,8 @@ export interface ProbeOptions {
 }
 
 /** Tries a mechanism with a throw-away volume and container. Rejects, for the log, with what was in the way. */
-export async function probe(engine: Engine, quota: Quota, { instance, hostImage }: ProbeOptions): Promise<void> {
+export async function probe(engine: Engine, quota: Quota, options: ProbeOptions): Promise<void> {
+  const { instance, hostImage } = options;
   const volume = { name: `berth-${instance}-quota-${randomBytes(4).toString('hex')}`, size };
   const own = { [labels.instance]: instance, [labels.filler]: volume.name };
   await using undo = new AsyncDisposableStack();
@@ -27,21 +28,15 @@ export async function probe(engine: Engine, quota: Quota, { instance, hostImage 
   await quota.prepare(volume);
   await createVolume(engine, { name: volume.name, labels: own, options: quota.options(volume) });
   undo.defer(() => removeVolume(engine, volume.name));
-  const body = { ...fillerBody({ ...volume, labels: own, target: paths.workspace }, hostImage, instance), ...writer };
   undo.use(await quota.hold(volume.name));
-  const id = await createContainer(engine, body);
-  undo.defer(() => removeContainer(engine, id));
-  const code = await exitCode(engine, id);
+  const code = await runToEnd(engine, writer(volume.name, options));
   if (code === 3) throw new AppError('unsupported', `${size} bytes went into a workspace of ${size} bytes`);
   if (code !== 0) throw new AppError('unsupported', `nothing could be written to a new workspace (exit code ${code})`);
 }
 
-const writer = { User: '1000:1000', Entrypoint: [`${paths.tools}/bash`], Cmd: ['-c', script] };
-
-async function exitCode(engine: Engine, id: string): Promise<number> {
-  const container = engine.docker.getContainer(id);
-  const attempt = { doing: 'try how a workspace can be bounded' };
-  await engine.call(attempt, (abortSignal) => container.start({ abortSignal }));
-  const { StatusCode } = await engine.call(attempt, (abortSignal) => container.wait({ abortSignal }));
-  return StatusCode as number;
+/** Without `NoCopy`, so that the volume gets its owner as a workspace does that is not made with one. */
+function writer(volume: string, options: ProbeOptions) {
+  const body = trialBody({ argv: [`${paths.tools}/bash`, '-c', script], mounts: [] }, options);
+  const mount = { Type: 'volume' as const, Source: volume, Target: paths.workspace };
+  return { ...body, HostConfig: { ...body.HostConfig, Mounts: [mount] } };
 }
