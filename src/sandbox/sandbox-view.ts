@@ -58,7 +58,7 @@ export function describe(row: SandboxRow, template: Template, quota: DiskQuota |
     created: new Date(row.created).toISOString(),
     idleDeadline: null,
     expires: row.expires === null ? null : new Date(row.expires).toISOString(),
-    network: template.network,
+    network: shownNetwork(template),
     limits: { memory: template.memory, cpus: template.cpus, pids: template.pids, tmp: template.tmp, disk },
     usage: { memory: 0, pids: 0, cpuSeconds: 0, processes: 0, terminals: 0 },
     diskQuota: quota?.kind ?? 'unknown',
@@ -66,4 +66,13 @@ export function describe(row: SandboxRow, template: Template, quota: DiskQuota |
     lost: row.lost,
     degraded: [],
   };
+}
+
+const mostShown = 20;
+
+/** The policy, with the hosts where it names some. */
+function shownNetwork({ network, allow_hosts: hosts }: Template): string {
+  if (network !== 'allow-list') return network;
+  const more = hosts.length > mostShown ? ` and ${hosts.length - mostShown} others` : '';
+  return `allow-list (${hosts.slice(0, mostShown).join(', ') || 'no host'}${more})`;
 }
