@@ -65,7 +65,7 @@ function clash(name: string, path: string): AppError {
 }
 
 function missingTool(tool: string): AppError {
-  const name = /^[a-z0-9]{1,20}$/.test(tool) ? tool : 'a tool';
+  const name = /^[a-z0-9]{1,20}$/.test(tool) ? tool : 'such tool';
   return new AppError('unsupported', `This sandbox's image has no ${name}, which this file operation needs.`, {
     data: { missing: name },
   });

@@ -1,5 +1,8 @@
 import type { ScriptRun } from './files-run.ts';
 
+/** Pieces that may wait for the engine while the next is read and digested. */
+const mostUnderWay = 4;
+
 /**
  * Sends pieces to a script's stdin and ends it; resolves to what the script then says, which `spoken` carries. A script
  * that speaks earlier, or takes no more, stops the sending. A fault of the source ends stdin at once and is passed on.
@@ -18,7 +21,11 @@ export async function sendAll<T>(
   };
   spoken.then(stop, stop);
   try {
-    for await (const bytes of pieces) if (!(await taken(run, bytes))) break;
+    const underWay: Promise<boolean>[] = [];
+    for await (const bytes of pieces) {
+      underWay.push(taken(run, bytes));
+      if (underWay.length > mostUnderWay && !(await underWay.shift())) break;
+    }
   } catch (error) {
     if (over) return await spoken;
     await ended(run, spoken).catch(() => {});

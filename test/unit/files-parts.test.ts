@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parseRange } from '../../src/http/range.ts';
+import { ByteReader } from '../../src/sandbox/byte-reader.ts';
+import { replaceText } from '../../src/sandbox/files-edit.ts';
+import { scriptFailure } from '../../src/sandbox/files-failure.ts';
+import { globMatcher } from '../../src/sandbox/glob.ts';
+import { MarkedBody } from '../../src/sandbox/marked-body.ts';
+import { resolveFile, resolvePath, shown } from '../../src/sandbox/paths.ts';
+import { tarEnd, tarHeader, tarPadding } from '../../src/sandbox/tar.ts';
+
+for (const [path, resolved] of [
+  ['a', '/w/a'],
+  ['', '/w'],
+  ['.', '/w'],
+  ['./a//b/', '/w/a/b'],
+  ['../x', '/w/../x'],
+  ['/etc', '/etc'],
+  ['/', '/'],
+  ['~', '/w'],
+  ['~/a', '/w/a'],
+  ['~a', '/w/~a'],
+  ['~//etc', '/w/etc'],
+] as const) {
+  test(`path ${JSON.stringify(path)} is ${resolved}`, () => assert.equal(resolvePath('/w', path), resolved));
+}
+
+for (const path of ['', '.', '..', 'a/', 'a/.', 'a/..', '/']) {
+  test(`no file is called ${JSON.stringify(path)}`, () => {
+    assert.throws(() => resolveFile('/w', path), { code: 'invalid_argument' });
+  });
+}
+
+test('a path in a sentence is one bounded line', () => {
+  assert.equal(shown('a"b\\c\n\u001b[0m\u202e'), '"a\\"b\\\\c\\u000a\\u001b[0m\\u202e"');
+  assert.equal(shown('x'.repeat(1000)).length, 203);
+});
+
+for (const [glob, yes, no] of [
+  ['*.py', ['a.py', 'x/a.py', '.py', '.a.py'], ['a.pyc', 'a.py/b']],
+  ['src/*.py', ['src/a.py'], ['a.py', 'src/x/a.py', 'x/src/a.py']],
+  ['src/**', ['src/a', 'src/a/b', 'src'], ['srcs/a', 'x/src/a']],
+  ['**/x', ['x', 'a/x', 'a/b/x'], ['xx', 'x/a']],
+  ['a/**/b', ['a/b', 'a/x/b', 'a/x/y/b'], ['a/x', 'b']],
+  ['**', ['a', 'a/b'], []],
+  ['a?c', ['abc', 'x/a*c'], ['ac', 'a/c', 'abbc']],
+  ['[a-c]x', ['ax', 'cx'], ['dx', 'x']],
+  ['[!a-c]x', ['dx'], ['ax']],
+  ['[]]', [']'], ['[']],
+  ['[', ['['], ['a']],
+  ['*.{ts,js{,on}}', ['a.ts', 'a.js', 'a.json'], ['a.jsonx']],
+  ['\\*', ['*'], ['a']],
+  ['ü*', ['über'], ['uber']],
+  ['./a', ['a'], ['b']],
+] as const) {
+  test(`glob ${glob}`, () => {
+    const matches = globMatcher(glob);
+    for (const path of yes) assert.ok(matches(path), `${glob} should match ${path}`);
+    for (const path of no) assert.ok(!matches(path), `${glob} should not match ${path}`);
+  });
+}
+
+test('no glob takes exponential time, and none may expand without bound', () => {
+  assert.equal(globMatcher(`${'*a'.repeat(100)}b`)('a'.repeat(250)), false);
+  assert.equal(globMatcher(`${'**/a/'.repeat(100)}b`)('a/'.repeat(1000)), false);
+  assert.throws(() => globMatcher('{a,b}'.repeat(30)), { code: 'invalid_argument' });
+  assert.throws(() => globMatcher('x'.repeat(1001)), { code: 'invalid_argument' });
+});
+
+test('a body ends at its mark, however it is cut and whatever is in it', async () => {
+  const mark = 'abab-mark';
+  const piece = fc.oneof(
+    fc.uint8Array({ maxLength: 30 }),
+    fc.constantFrom('ab', 'abab-mar', 'abab-mark', '00').map(Buffer.from),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(piece),
+      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }),
+      async (pieces, sizes) => {
+        const bytes = Buffer.concat(pieces);
+        // Only what stands at the very end is the mark; a stream goes on behind anything else.
+        fc.pre(!/abab-mark\d{3}$/.test(bytes.toString('latin1')));
+        const whole = Buffer.concat([bytes, Buffer.from(`${mark}007`)]);
+        const body = new MarkedBody(new ByteReader(cut(whole, sizes)), mark);
+        const got: Uint8Array[] = [];
+        for (let next = await body.next(); next !== null; next = await body.next()) got.push(next);
+        assert.equal(body.exitCode, 7);
+        assert.deepEqual(Buffer.concat(got), bytes);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+test('a body without its mark is known for broken, its bytes given as far as they are surely its own', async () => {
+  const body = new MarkedBody(new ByteReader(cut(Buffer.from('data then MA'), [5])), 'MARK');
+  const got: Uint8Array[] = [];
+  for (let next = await body.next(); next !== null; next = await body.next()) got.push(next);
+  assert.equal(Buffer.concat(got).toString(), 'data then ');
+  assert.equal(body.exitCode, null);
+});
+
+test('a line that never ends is not waited for', async () => {
+  const reader = new ByteReader(cut(Buffer.alloc(10_000, 'x'), [1000]));
+  assert.equal(await reader.line(1024), null);
+});
+
+/** Cuts into chunks of these sizes, over and over. */
+function cut(bytes: Uint8Array, sizes: readonly number[]): ReadableStream<Uint8Array> {
+  let at = 0;
+  let turn = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (at >= bytes.length) return controller.close();
+      const size = sizes[turn % sizes.length]!;
+      turn += 1;
+      controller.enqueue(bytes.slice(at, at + size));
+      at += size;
+    },
+  });
+}
+
+test('tar reads the headers as they were meant', () => {
+  const long = `${'d'.repeat(99)}/${'n'.repeat(150)}`;
+  const exact = 'e'.repeat(511);
+  const entries = [
+    { name: 'plain', type: 'file', size: 3, mode: 0o644, mtime: 1_700_000_000 },
+    { name: 'ü', type: 'directory', size: 0, mode: 0o755, mtime: 0 },
+    { name: long, type: 'file', size: 0, mode: 0o600, mtime: 2 ** 33 },
+    { name: exact, type: 'symlink', size: 0, mode: 0o777, mtime: 0, target: `../${long}` },
+    { name: 'hard', type: 'link', size: 0, mode: 0o644, mtime: 0, target: 'plain' },
+  ] as const;
+  const body = (size: number) => [Buffer.alloc(size, 'x'), tarPadding(size)];
+  const parts = entries.flatMap((entry) => [tarHeader(entry), ...body(entry.size)]);
+  const tar = Buffer.concat([...parts, tarEnd]);
+  const listed = execFileSync('tar', ['--utc', '--quoting-style=literal', '-tvf', '-'], {
+    input: tar,
+    encoding: 'utf8',
+  });
+  const lines = listed
+    .trim()
+    .split('\n')
+    .map((line) => line.replace(/ +/g, ' '));
+  assert.deepEqual(lines, [
+    '-rw-r--r-- 0/0 3 2023-11-14 22:13 plain',
+    'drwxr-xr-x 0/0 0 1970-01-01 00:00 ü/',
+    `-rw------- 0/0 0 2242-03-16 12:56 ${long}`,
+    `lrwxrwxrwx 0/0 0 1970-01-01 00:00 ${exact} -> ../${long}`,
+    'hrw-r--r-- 0/0 0 1970-01-01 00:00 hard link to plain',
+  ]);
+});
+
+test('a size beyond octal goes as base 256', () => {
+  const header = Buffer.from(tarHeader({ name: 'huge', type: 'file', size: 2 ** 40 + 1, mode: 0o644, mtime: 0 }));
+  assert.equal(header.subarray(124, 136).toString('hex'), '800000000000010000000001');
+});
+
+for (const [header, size, range] of [
+  ['bytes=0-0', 10, { offset: 0, length: 1 }],
+  ['bytes=2-', 10, { offset: 2, length: 8 }],
+  ['bytes=-4', 10, { offset: 6, length: 4 }],
+  [' bytes = 1 - 2 ', 10, { offset: 1, length: 2 }],
+  ['bytes=0-', 0, null],
+  ['bytes=-5', 0, null],
+  ['bytes=-', 10, undefined],
+  ['bytes=a-b', 10, undefined],
+  ['bytes=99999999999999999999-', 10, undefined],
+  [undefined, 10, undefined],
+] as const) {
+  test(`range ${header} of ${size}`, () => assert.deepEqual(parseRange(header, size), range));
+}
+
+test('the lines around changes, near ones together', () => {
+  const text = Array.from({ length: 30 }, (_, i) => `l${i + 1}`).join('\n');
+  const { lines, count } = replaceText('f', text, 'l1\n', 'first\n', false);
+  assert.deepEqual([count, lines], [1, [{ from: 1, text: 'first\nl2\nl3\nl4' }]]);
+  const two = replaceText('f', text.replace('l12', 'X').replace('l15', 'X').replace('l30', 'X'), 'X', 'Y', true);
+  assert.equal(two.count, 3);
+  assert.deepEqual(
+    two.lines.map(({ from, text: excerpt }) => [from, excerpt.split('\n').length, excerpt.split('\n')[0]]),
+    [
+      [9, 10, 'l9'],
+      [27, 4, 'l27'],
+    ],
+  );
+  assert.deepEqual(replaceText('f', 'a\nb\nc', 'b\n', '', false), {
+    text: 'a\nc',
+    count: 1,
+    lines: [{ from: 1, text: 'a\nc' }],
+  });
+});
+
+test('what a container says of a failure is compared, never passed on', () => {
+  const words = 'cat: /var/lib/docker/overlay2/secret: Permission denied\n';
+  const error = scriptFailure('tool', 'p', words);
+  assert.deepEqual([error.code, error.message], ['forbidden', `The sandbox's user has no permission for "p".`]);
+  const unknown = scriptFailure('no such kind', 'p', 'gibberish');
+  assert.deepEqual([unknown.code, unknown.message], ['internal', 'The sandbox could not work on "p".']);
+  assert.equal(
+    scriptFailure('missing $(id)', 'p', '').message,
+    "This sandbox's image has no such tool, which this file operation needs.",
+  );
+});
