@@ -9,7 +9,7 @@
 #include "shell.h"
 #include "terminal.h"
 
-enum { ROOTS_MAX = 4096, KILL_ROUNDS = 20 };
+enum { ROOTS_MAX = 4096, FEW_ROUNDS = 4, MANY_ROUNDS = 20 };
 
 /* A process that a command left behind. */
 struct root {
@@ -106,22 +106,35 @@ static bool is_something(uint32_t channel, uint32_t unused) {
   return channel != 0;
 }
 
+/* Signals what is wanted, for SIGSTOP what is not stopped yet; how many. */
 static size_t signal_once(bool (*wanted)(uint32_t, uint32_t), uint32_t channel, int signal) {
   const struct processes *all = processes_scan();
   size_t count = 0;
   for (size_t i = 0; i < all->count; i++) {
     const struct process *process = &all->list[i];
-    if (!process->zombie && wanted(channel_of(process, all), channel)) count += process_signal(process, signal);
+    if (process->zombie || (signal == SIGSTOP && process->stopped)) continue;
+    if (wanted(channel_of(process, all), channel)) count += process_signal(process, signal);
   }
   return count;
 }
 
-/* One round may miss what is being forked. */
+/* Signals until nothing new is found. */
+static size_t signal_on(bool (*wanted)(uint32_t, uint32_t), uint32_t channel, int signal, int rounds) {
+  size_t count = 0, again = 1;
+  for (int round = 0; again && round < rounds; round++) count += again = signal_once(wanted, channel, signal);
+  return again ? SIZE_MAX : count;
+}
+
+/* What forks faster than it is killed is stopped first: stopped, it keeps its own places among the processes that may be. */
+static size_t kill_all(bool (*wanted)(uint32_t, uint32_t), uint32_t channel) {
+  size_t count = signal_on(wanted, channel, SIGKILL, FEW_ROUNDS);
+  if (count != SIZE_MAX) return count;
+  signal_on(wanted, channel, SIGSTOP, MANY_ROUNDS);
+  return signal_on(wanted, channel, SIGKILL, MANY_ROUNDS);
+}
+
 static size_t signal_all(bool (*wanted)(uint32_t, uint32_t), uint32_t channel, int signal) {
-  size_t count = signal_once(wanted, channel, signal), again = count;
-  for (int round = 1; signal == SIGKILL && again && round < KILL_ROUNDS; round++)
-    again = signal_once(wanted, channel, signal);
-  return count;
+  return signal == SIGKILL ? kill_all(wanted, channel) : signal_once(wanted, channel, signal);
 }
 
 bool owner_signal(uint32_t channel, int signal) { return signal_all(is_any, channel, signal) > 0; }

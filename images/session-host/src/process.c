@@ -31,7 +31,8 @@ bool process_read(pid_t id, struct process *process) {
   unsigned long long start;
   static const char fields[] = ") %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu";
   if (!name_end || sscanf(name_end, fields, &state, &parent, &session, &start) != 4) return false;
-  *process = (struct process){id, parent, session, start, state == 'Z' || state == 'X'};
+  bool zombie = state == 'Z' || state == 'X', stopped = state == 'T' || state == 't';
+  *process = (struct process){id, parent, session, start, zombie, stopped};
   return true;
 }
 

@@ -10,7 +10,7 @@
 struct process {
   pid_t id, parent, session;
   uint64_t start; /* clock ticks since boot */
-  bool zombie;
+  bool zombie, stopped;
 };
 
 struct processes {
