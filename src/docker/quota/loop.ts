@@ -109,22 +109,20 @@ async function attached(image: string): Promise<string | undefined> {
   return listed.split('\n').find((line) => line.startsWith('/dev/'));
 }
 
-/** Disposing marks the device to be freed with its last user, which may be a container's mount. */
+/**
+ * Marks the device to be freed with its last user, which this is until a container has mounted it: the kernel cleans
+ * up after whoever dies in between.
+ */
 async function openDevice(device: string, image: string): Promise<Held | undefined> {
   const file = await open(device, 'r');
-  const backing = `/sys/block/${basename(device)}/loop/backing_file`;
-  if ((await readFile(backing, 'utf8').catch(() => '')).trim() !== image) {
+  try {
+    const backing = `/sys/block/${basename(device)}/loop/backing_file`;
+    const found = await readFile(backing, 'utf8').catch(() => '');
+    if (found.trim() !== image) return void (await file.close());
+    await tool('losetup', ['--detach', device]);
+    return { device, [Symbol.asyncDispose]: () => file.close() };
+  } catch (error) {
     await file.close();
-    return undefined;
+    throw error;
   }
-  return {
-    device,
-    [Symbol.asyncDispose]: async () => {
-      try {
-        await tool('losetup', ['--detach', device]);
-      } finally {
-        await file.close();
-      }
-    },
-  };
 }
