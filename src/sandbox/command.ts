@@ -222,6 +222,11 @@ export class Command {
     return (this.#took ?? performance.now() - this.#started) / 1000;
   }
 
+  /** Processes that it left behind, as the host counted them at its end. */
+  get jobs(): number {
+    return this.#done?.jobs ?? 0;
+  }
+
   /** True while processes that it left hold its output. */
   get background(): boolean {
     return this.#done !== undefined && this.#lost === undefined && !this.drained;

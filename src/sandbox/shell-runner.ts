@@ -9,6 +9,7 @@ import { unreachable, type Greeting, type Link, type LiveFrame, type ShellState 
 import type { OutputLimits } from './output.ts';
 import * as request from './request.ts';
 import { commandBytes } from './shell-arguments.ts';
+import { didNotRun, queueFull, refusals, shellDoesNotStart, startTimeout } from './shell-refusals.ts';
 
 export interface RunnerOptions {
   readonly link: Link;
@@ -25,8 +26,6 @@ export interface RunnerOptions {
 const credit = 1024 * 1024;
 /** Milliseconds that a command runs before it is noted for a later server. */
 const noteAfter = 500;
-/** Milliseconds that commands wait for a shell, or a connection, that is being started again. */
-const startTimeout = 15_000;
 /** Milliseconds for an ended command's last output. */
 const outputTimeout = 30_000;
 const longestTimer = 2 ** 31 - 1;
@@ -363,32 +362,4 @@ export class ShellRunner {
     };
     this.#options.store?.save(command.id, JSON.stringify(note));
   }
-}
-
-const refusals: Readonly<Record<HostErrorCode, () => AppError>> = {
-  busy: () => new AppError('busy', 'The shell was still busy; the command did not run. Run it again.'),
-  unknown_channel: didNotRun,
-  too_large: () => new AppError('too_large', 'The command is too long for the shell; it did not run.'),
-  no_resources: () =>
-    new AppError('busy', 'The sandbox has no process, file or memory left to start the command; it did not run.'),
-  could_not_start: shellDoesNotStart,
-};
-
-function didNotRun(): AppError {
-  return new AppError('internal', 'The shell ended twice before it read the command; the command did not run.');
-}
-
-function shellDoesNotStart(): AppError {
-  return new AppError(
-    'timeout',
-    `The sandbox's shell was not ready within ${startTimeout / 1000} s. Call reset_session with scope "container" for a new one.`,
-  );
-}
-
-function queueFull(limit: number, current: string): AppError {
-  return new AppError(
-    'busy',
-    `${limit} commands wait for this sandbox's shell, which is the limit, and this one would be number ${limit + 1}. Wait for one of them to end, or stop ${current}, which runs.`,
-    { data: { limit, position: limit + 1, retry_after: 1 } },
-  );
 }

@@ -14,8 +14,11 @@ export interface ShellLimits {
   readonly page: number;
 }
 
-/** Milliseconds an ended command's output may take to close before its holders count as background processes. */
-const closingGrace = 25;
+/**
+ * Milliseconds that an ended command's output may take to close before its holders count as background processes: few
+ * where the host counted some, more where the last ones may be just about to end.
+ */
+const closingGrace = { withJobs: 10, withoutJobs: 1000 };
 const stopTimeout = 3000;
 
 /** The sandbox's persistent shell as callers see it. */
@@ -92,7 +95,8 @@ export class Shell implements ShellPort {
   /** The end of the command, with a moment for its output to be closed. */
   async #end(command: Command): Promise<void> {
     await command.settled;
-    if (!command.drained) await this.#until(command, () => command.drained, closingGrace);
+    const grace = command.jobs > 0 ? closingGrace.withJobs : closingGrace.withoutJobs;
+    if (!command.drained) await this.#until(command, () => command.drained, grace);
   }
 
   /** Waits for the command's news until the condition holds or the time is over. */
