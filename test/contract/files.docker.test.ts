@@ -6,7 +6,7 @@ import { createFiles } from '../../src/sandbox/files.ts';
 import type { Container, ContainerSpec } from '../../src/sandbox/runtime.ts';
 import type { FilesPort } from '../../src/sandbox/workspace.ts';
 import { hostImage, MiB, newInstance, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';
-import { run, sh } from '../support/run.ts';
+import { eventually, run, sh } from '../support/run.ts';
 import { filesContract } from './files.contract.ts';
 
 const processes = 'for p in /proc/[0-9]*; do tr "\\0" " " < $p/cmdline; echo; done 2>/dev/null';
@@ -79,6 +79,20 @@ describe('files in a hardened sandbox', { timeout: 120_000 }, () => {
     };
     await assert.rejects(rest(), (error) => error instanceof AppError && error.code === 'sandbox_lost');
     await own.dispose();
+  });
+
+  test('what feeds a download ends with it', async () => {
+    await sh(container, 'truncate -s 100G sparse');
+    const readers = () => sh(container, 'grep -alz "^cat" /proc/[0-9]*/cmdline || true');
+    for (const give of ['cancel', 'abort'] as const) {
+      const stop = new AbortController();
+      const reader = (await files.read('sparse', { signal: stop.signal })).getReader();
+      await reader.read();
+      assert.notEqual(await readers(), '');
+      if (give === 'cancel') await reader.cancel();
+      else stop.abort();
+      await eventually(async () => (await readers()) === '');
+    }
   });
 
   // While its writer is dead and its reader stands still, the engine lets no other exec of the container end.

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server';
+import { Hono } from 'hono';
 import { WebSocket, type ClientOptions } from 'ws';
 import { AppError } from '../../src/errors.ts';
+import type { HttpEnv } from '../../src/http/env.ts';
+import { socketServer, terminalRoutes } from '../../src/http/terminal.ts';
 import type { TerminalsPort, TerminalWatch } from '../../src/sandbox/workspace.ts';
 import { ann, annId, bob } from '../support/files-server.ts';
 import { oneSandbox } from '../support/one-sandbox.ts';
@@ -304,4 +308,31 @@ test('the server’s end is told to its viewers', limits, async () => {
   await live.server.close();
   assert.equal((await viewer.closed).code, 1001);
   await eventually(() => live.sandboxes.leases === 0);
+});
+
+test('a viewer that has gone without a word is let go', limits, async () => {
+  const terminal = new FakeTerminal();
+  const sandboxes = oneSandbox({ handle: 'sb-1', terminals: terminal.port });
+  const app = new Hono<HttpEnv>();
+  app.use(async (c, next) => {
+    c.set('principal', { id: 'anonymous' });
+    await next();
+  });
+  app.route('/', terminalRoutes({ sandboxes, heartbeat: 100 }));
+  const websocket = { server: socketServer() as WebSocketServerLike };
+  const server = createAdaptorServer({ fetch: app.fetch, websocket }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/sandboxes/sb-1/terminals/t1`;
+  try {
+    const alive = new Viewer(new WebSocket(url));
+    const silent = new Viewer(new WebSocket(url, { autoPong: false }));
+    await Promise.all([alive.opened, silent.opened]);
+    assert.equal((await silent.closed).code, 1006);
+    await sleep(300);
+    assert.equal(alive.socket.readyState, WebSocket.OPEN);
+    assert.equal(sandboxes.leases, 1);
+    alive.socket.terminate();
+  } finally {
+    server.close();
+  }
 });
