@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import { ConfigError, type Config } from './config.ts';
 import { AppError } from './errors.ts';
 import { authenticate } from './http/auth.ts';
+import { inCallContext } from './http/call.ts';
 import type { HttpEnv } from './http/env.ts';
 import { errorResponse, onError } from './http/errors.ts';
 import { filesRoutes } from './http/files.ts';
@@ -83,7 +84,7 @@ export function createApp(ctx: AppContext): App {
   const hono = new Hono<HttpEnv>();
   hono.onError(onError);
   hono.notFound((c) => errorResponse(c, new AppError('not_found', `There is nothing at ${c.req.path.slice(0, 200)}.`)));
-  hono.use(requestId(), logLine(log, metrics));
+  hono.use(requestId(), logLine(log, metrics), inCallContext());
   hono.route('/', healthRoutes(ctx));
   hono.use(oauthChallenge(config), hostCheck(config.server));
   hono.route('/', oauthMetadataRoutes(config));

@@ -20,6 +20,8 @@ import { CpuWatch } from './sandbox/limits/cpu-watch.ts';
 import type { Limiter } from './sandbox/limits/limiter.ts';
 import { OpenTerminals } from './sandbox/limits/open-terminals.ts';
 import { admissionLimits, createLimiter } from './sandbox/limits/settings.ts';
+import type { RecordedOptions } from './sandbox/recordings/recorded.ts';
+import { Recorder } from './sandbox/recordings/recorder.ts';
 import { SandboxOpener } from './sandbox/opener.ts';
 import { createPolicy } from './sandbox/policy.ts';
 import { Pool } from './sandbox/pool.ts';
@@ -65,7 +67,11 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   const openTerminals = (principal: string) => terminals.count(pool.lives(), principal);
   const limiter = createLimiter(config, openTerminals);
   const limits = limiter && { limiter, terminals };
-  const parts = { runtime, state, log, registry, ...(audit && { audit }), ...(limits && { limits }) };
+  const recorder = createRecorder(config, log);
+  if (recorder) stack.use(recorder);
+  const recordings = recorder && { recorder, longestWait: config.shell.max_timeout };
+  const wraps = { ...(audit && { audit }), ...(limits && { limits }), ...(recordings && { recordings }) };
+  const parts = { runtime, state, log, registry, ...wraps };
   const pool: Pool = stack.use(createPool(config, parts));
   stack.use(watchDisk(config, { runtime, pool, log }));
   if (limiter?.countsCpu) stack.use(watchCpu(limiter, pool, log));
@@ -141,6 +147,7 @@ interface PoolParts {
   readonly registry: Registry;
   readonly audit?: AuditLog;
   readonly limits?: { readonly limiter: Limiter; readonly terminals: OpenTerminals };
+  readonly recordings?: RecordedOptions;
 }
 
 /** Standard output carries audit lines and nothing else. Throws an `AppError` when the file can't be written. */
@@ -169,7 +176,20 @@ function watchCpu(limiter: Limiter, pool: Pool, log: Logger): CpuWatch {
   });
 }
 
-function createPool(config: Config, { registry, audit, limits, ...parts }: PoolParts): Pool {
+/** Throws an `AppError` when there is no place for recordings. */
+function createRecorder({ recordings, server }: Config, log: Logger): Recorder | undefined {
+  if (!recordings.enabled) return undefined;
+  const { retention, max_size: maxSize, max_total: maxTotal } = recordings;
+  const directory = recordings.dir ?? join(server.state_dir, 'recordings');
+  try {
+    return new Recorder({ directory, retention, maxSize, maxTotal, log });
+  } catch (cause) {
+    const message = `recordings.dir: expected a directory that can be made, got ${directory}.`;
+    throw new AppError('invalid_argument', message, { cause });
+  }
+}
+
+function createPool(config: Config, { registry, audit, limits, recordings, ...parts }: PoolParts): Pool {
   const { session, workspace } = config;
   const subjectOf = (row: SandboxRow) => auditSubject(row, parts.state);
   const policy = createPolicy(config.security);
@@ -179,6 +199,7 @@ function createPool(config: Config, { registry, audit, limits, ...parts }: PoolP
     ...(policy && { policy }),
     ...(audit && { audit }),
     ...(limits && { limits }),
+    ...(recordings && { recordings }),
   });
   const opener = new SandboxOpener({
     ...parts,

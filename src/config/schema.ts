@@ -270,6 +270,14 @@ const audit = z.strictObject({
   keep: setting(whole(1, 10_000), 10, 'Rotated files to keep.'),
 });
 
+const recordings = z.strictObject({
+  enabled: setting(flag, false, 'Record commands and terminals as asciicast v2 files: all that they show is in them.'),
+  dir: optional(path, 'Where recordings are kept.', '`recordings` in `server.state_dir`'),
+  retention: setting(number(0, 36_500), 30, 'Days to keep a recording; 0 keeps it for ever.'),
+  max_size: setting(size(64 * KiB), 16 * MiB, 'Bytes of one recording; what comes after them is not recorded.'),
+  max_total: setting(size(MiB), 10 * GiB, 'Bytes of all recordings together; the oldest go first.'),
+});
+
 const limits = z.strictObject({
   sandboxes: setting(whole(), 0, 'Sandboxes per principal; 0 leaves only `session.max_sessions`.'),
   commands: setting(whole(), 0, 'Running commands per principal; 0 = no limit.'),
@@ -326,6 +334,7 @@ export const schema = z.strictObject({
   tools: tools.prefault({}),
   security: security.prefault({}),
   audit: audit.prefault({}),
+  recordings: recordings.prefault({}),
   limits: limits.prefault({}),
 });
 

@@ -50,7 +50,8 @@ async function attempt(tool: Tool, request: CallRequest, ctx: McpContext) {
     const args = tool.parse(request.args);
     const leases: Lease[] = [];
     const call = toolCall(request, args, ctx, held, leases);
-    const name = { requestId: request.requestId, principal: request.principal, tool: tool.name };
+    const { requestId, principal, secrets } = request;
+    const name = { requestId, principal, secrets, tool: tool.name };
     const result = await withCallContext(name, () => tool.handle(args, call));
     if (request.signal.reason instanceof AppError) throw request.signal.reason;
     const lost = leases.flatMap((lease) => lease.lost);

@@ -4,7 +4,10 @@ import type { Principal } from './key.ts';
 /** Who asked for what the domain is doing, for audit lines. */
 export interface CallContext {
   readonly requestId: string;
-  readonly principal: Principal;
+  /** Absent until it is known. */
+  readonly principal?: Principal;
+  /** The caller's own credentials, which nothing that is kept may show. */
+  readonly secrets: readonly string[];
   /** The MCP tool, or the HTTP route's name. */
   readonly tool: string;
 }

@@ -2,6 +2,7 @@ import { audited, type AuditSink, type AuditSubject } from './audit.ts';
 import { limited } from './limits/limited.ts';
 import type { Limiter } from './limits/limiter.ts';
 import type { OpenTerminals } from './limits/open-terminals.ts';
+import { recorded, type RecordedOptions } from './recordings/recorded.ts';
 import { metered, type WorkspaceMetrics } from './metrics.ts';
 import { guarded, type Policy } from './policy.ts';
 import type { SandboxRow, State } from './state.ts';
@@ -14,14 +15,17 @@ export interface Decorations {
   readonly audit?: AuditSink;
   /** Absent: nothing is bounded per principal. */
   readonly limits?: { readonly limiter: Limiter; readonly terminals: OpenTerminals };
+  /** Absent: nothing is recorded. */
+  readonly recordings?: RecordedOptions;
   readonly metrics: WorkspaceMetrics;
   readonly subjectOf: (row: SandboxRow) => AuditSubject;
 }
 
 /** What stands between a caller and a sandbox. A refused command is counted and audited, too. */
-export function decorator({ policy, audit, limits, metrics, subjectOf }: Decorations) {
+export function decorator({ policy, audit, limits, recordings, metrics, subjectOf }: Decorations) {
   return (workspace: Workspace, row: SandboxRow): Workspace => {
-    const bounded = limits ? limited(workspace, limits.limiter, row.principal) : workspace;
+    const taped = recordings ? recorded(workspace, recordings) : workspace;
+    const bounded = limits ? limited(taped, limits.limiter, row.principal) : taped;
     const checked = policy ? guarded(bounded, policy) : bounded;
     const counted = metered(checked, metrics);
     const outer = audit ? audited(counted, audit, subjectOf(row)) : counted;

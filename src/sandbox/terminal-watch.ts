@@ -10,11 +10,11 @@ const maxLag = 256 * 1024;
  * What a person at the terminal would see: the screen as it is, then every byte. A watcher that falls too far behind
  * gets the screen again. The stream ends with the terminal's program, or when the signal aborts.
  */
-export function watchStream(terminal: Terminal, signal: AbortSignal): ReadableStream<Uint8Array> {
+export function watchStream(terminal: Terminal, signal: AbortSignal, counted = true): ReadableStream<Uint8Array> {
   const ended = new AbortController();
   const either = AbortSignal.any([signal, ended.signal]);
   const position = new WatchPosition(terminal);
-  if (!either.aborted) countWatcher(terminal, either);
+  if (counted && !either.aborted) countWatcher(terminal, either);
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {

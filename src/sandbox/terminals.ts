@@ -9,7 +9,14 @@ import { TerminalReader } from './terminal-reader.ts';
 import { watchStream } from './terminal-watch.ts';
 import { Terminal, terminalWindow } from './terminal.ts';
 import { Timers } from './timers.ts';
-import type { TerminalInfo, TerminalRead, TerminalReadOptions, TerminalsPort, TerminalWatch } from './workspace.ts';
+import type {
+  TerminalInfo,
+  TerminalRead,
+  TerminalReadOptions,
+  TerminalsPort,
+  TerminalWatch,
+  WatchOptions,
+} from './workspace.ts';
 
 export interface TerminalLimits extends Size {
   /** Open terminals; as many that have ended are remembered. */
@@ -112,16 +119,16 @@ export class Terminals implements TerminalsPort {
     return { ...terminal.info, exited: true };
   }
 
-  async watch(id: string, signal: AbortSignal): Promise<TerminalWatch> {
+  async watch(id: string, signal: AbortSignal, { uncounted = false }: WatchOptions = {}): Promise<TerminalWatch> {
     const entry = this.#find(id);
     const { terminal } = entry;
     const { watchers } = this.#options.limits;
-    if (terminal.watchers >= watchers) {
+    if (!uncounted && terminal.watchers >= watchers) {
       throw new AppError('busy', `${watchers} viewers already watch this terminal, which is the limit.`);
     }
     return {
       info: terminal.info,
-      output: watchStream(terminal, signal),
+      output: watchStream(terminal, signal, !uncounted),
       write: async (bytes) => {
         refuseExited(terminal);
         terminal.input.write(bytes);

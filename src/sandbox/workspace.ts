@@ -248,7 +248,12 @@ export interface TerminalsPort {
   list(): Promise<TerminalInfo[]>;
   end(id: string): Promise<TerminalInfo>;
   /** A live view: first what the screen holds, then raw bytes. Closing it leaves the terminal as it is. */
-  watch(id: string, signal: AbortSignal): Promise<TerminalWatch>;
+  watch(id: string, signal: AbortSignal, options?: WatchOptions): Promise<TerminalWatch>;
+}
+
+export interface WatchOptions {
+  /** Nobody looks: the view takes no viewer's place and does not keep the sandbox from being idled out. */
+  readonly uncounted?: boolean;
 }
 
 export interface TerminalWatch {

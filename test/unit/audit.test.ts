@@ -277,7 +277,7 @@ function recorder() {
 }
 
 describe('audited', () => {
-  const context = { requestId: 'r-1', principal: { id: 'key:1' }, tool: 'execute_command' };
+  const context = { requestId: 'r-1', principal: { id: 'key:1' }, secrets: [], tool: 'execute_command' };
 
   it('writes who, what, and how it ended, but no text of the call', async () => {
     const { events, sink } = recorder();

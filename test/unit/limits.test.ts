@@ -54,7 +54,7 @@ test('one principal’s commands are bounded over all his sandboxes, and another
   const running = one.shell.run('sleep 0.2');
   await assert.rejects(two.shell.run('echo'), {
     code: 'busy',
-    message: 'You have 1 commands running, the most allowed; wait for one to end or stop one; try again in 10 s.',
+    message: 'You have 1 command running, the most allowed; wait for one to end or stop one; try again in 10 s.',
     data: { retry_after: 10 },
   });
   assert.equal((await other.shell.run('echo')).status, 'success');
@@ -75,7 +75,7 @@ test('all commands together are bounded, too', async () => {
   const { of } = bench({}, { commands: 1 });
   const running = of('ann').shell.run('sleep 0.1');
   await assert.rejects(of('ben').shell.run('echo'), {
-    message: 'This server runs 1 commands, the most allowed; try again in 10 s.',
+    message: 'This server runs 1 command, the most allowed; try again in 10 s.',
   });
   await running;
 });

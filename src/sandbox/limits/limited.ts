@@ -1,3 +1,4 @@
+import { afterEnd } from '../command-end.ts';
 import type { FilesPort, ShellPort, TerminalsPort, Workspace } from '../workspace.ts';
 import type { Limiter } from './limiter.ts';
 
@@ -20,7 +21,7 @@ function limitedShell(shell: ShellPort, limiter: Limiter, principal: string): Sh
       try {
         const result = await shell.run(command, options);
         goesOn = result.status === 'running';
-        if (goesOn) void ended(shell, result.commandId, limiter.longestWait).then(() => place[Symbol.dispose]());
+        if (goesOn) void afterEnd(shell, result.commandId, limiter.longestWait).then(() => place[Symbol.dispose]());
         return result;
       } finally {
         if (!goesOn) place[Symbol.dispose]();
@@ -31,23 +32,6 @@ function limitedShell(shell: ShellPort, limiter: Limiter, principal: string): Sh
     cwd: () => shell.cwd(),
     reset: () => shell.reset(),
   };
-}
-
-/** Beyond all output, so that only the command's end is news. */
-const beyond = Number.MAX_SAFE_INTEGER;
-
-/** Resolves when the command has ended, or nothing more can be known of it. `wait` in seconds. */
-async function ended(shell: ShellPort, commandId: string, wait: number): Promise<void> {
-  try {
-    for (;;) {
-      const began = performance.now();
-      const { status } = await shell.check(commandId, { offset: beyond, errOffset: beyond, wait });
-      // An answer before its time without an end means that the server lets go.
-      if (status !== 'running' || performance.now() - began < wait * 900) return;
-    }
-  } catch {
-    // The sandbox or the command is gone.
-  }
 }
 
 function limitedTerminals(terminals: TerminalsPort, limiter: Limiter, principal: string): TerminalsPort {
@@ -61,7 +45,7 @@ function limitedTerminals(terminals: TerminalsPort, limiter: Limiter, principal:
     resize: (id, cols, rows) => terminals.resize(id, cols, rows),
     list: () => terminals.list(),
     end: (id) => terminals.end(id),
-    watch: (id, signal) => terminals.watch(id, signal),
+    watch: (id, signal, options) => terminals.watch(id, signal, options),
   };
 }
 

@@ -79,11 +79,11 @@ export class Limiter {
     this.#needCpu(account);
     if (each.commands > 0 && account.commands >= each.commands)
       throw busy(
-        `You have ${account.commands} commands running, the most allowed; wait for one to end or stop one`,
+        `You have ${counted(account.commands, 'command')} running, the most allowed; wait for one to end or stop one`,
         10,
       );
     if (total.commands > 0 && this.#all.commands >= total.commands)
-      throw busy(`This server runs ${this.#all.commands} commands, the most allowed`, 10);
+      throw busy(`This server runs ${counted(this.#all.commands, 'command')}, the most allowed`, 10);
     return held((by) => [account, this.#all].forEach((one) => (one.commands += by)));
   }
 
@@ -98,9 +98,12 @@ export class Limiter {
       const open = await openTerminals(principal);
       const [own, all] = [open.own + account.opening - 1, open.all + this.#all.opening - 1];
       if (each.terminals > 0 && own >= each.terminals)
-        throw busy(`You have ${own} terminals open, the most allowed; close one with end_shell_session first`, 60);
+        throw busy(
+          `You have ${counted(own, 'terminal')} open, the most allowed; close one with end_shell_session first`,
+          60,
+        );
       if (total.terminals > 0 && all >= total.terminals)
-        throw busy(`${all} terminals are open on this server, the most allowed`, 60);
+        throw busy(`This server has ${counted(all, 'terminal')} open, the most allowed`, 60);
       return opening;
     } catch (error) {
       opening[Symbol.dispose]();
@@ -200,3 +203,5 @@ function busy(why: string, seconds: number): AppError {
 }
 
 const tenths = (value: number): string => String(Math.round(value * 10) / 10);
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
