@@ -104,9 +104,18 @@ async function attach(image: string): Promise<Held> {
   throw new Error(`no loop device stays with ${image}`);
 }
 
+/** The device that the image has already, for a container that is about to end. */
 async function attached(image: string): Promise<string | undefined> {
-  const listed = await tool('losetup', ['--noheadings', '--raw', '--output', 'NAME', '--associated', image]);
-  return listed.split('\n').find((line) => line.startsWith('/dev/'));
+  const devices = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
+  const backings = await Promise.all(devices.map(backingOf));
+  const at = backings.indexOf(image);
+  return at < 0 ? undefined : `/dev/${devices[at]}`;
+}
+
+/** The file behind a loop device; empty where there is none. */
+async function backingOf(device: string): Promise<string> {
+  const text = await readFile(`/sys/block/${device}/loop/backing_file`, 'utf8').catch(() => '');
+  return text.trim();
 }
 
 /**
@@ -116,9 +125,7 @@ async function attached(image: string): Promise<string | undefined> {
 async function openDevice(device: string, image: string): Promise<Held | undefined> {
   const file = await open(device, 'r');
   try {
-    const backing = `/sys/block/${basename(device)}/loop/backing_file`;
-    const found = await readFile(backing, 'utf8').catch(() => '');
-    if (found.trim() !== image) return void (await file.close());
+    if ((await backingOf(basename(device))) !== image) return void (await file.close());
     await tool('losetup', ['--detach', device]);
     return { device, [Symbol.asyncDispose]: () => file.close() };
   } catch (error) {
