@@ -15,6 +15,7 @@ import { ensureImages } from '../setup/images.ts';
 import { Progress } from '../setup/progress.ts';
 import { prove } from '../setup/prove.ts';
 import { aborted, type Invocation, settings, version } from './invocation.ts';
+import { heedHost } from './strict.ts';
 
 /** Makes the machine ready, serves, proves that it works, and tells a person how to go on. */
 export async function up(invocation: Invocation): Promise<number> {
@@ -64,6 +65,7 @@ async function serveAndTell(invocation: Invocation, config: Config): Promise<num
   const logFile = join(config.server.state_dir, 'berth.log');
   const log = createLogger(config.logging, destination({ dest: logFile, mkdir: true, sync: true }));
   const key = config.auth.mode === 'keys' ? randomBytes(32).toString('base64url') : undefined;
+  await heedHost(env, config, log);
   const started = { config: withKey(config, key), version: version(), env };
   await using server = await startServer(started, { log });
   const proof = await prove(`${server.url}/mcp`, key, stop).catch((error: unknown) => failed(error, logFile));

@@ -62,13 +62,16 @@ async function program(engine: string, path: string, rest: readonly string[]): P
   return await run([process.execPath, path, ...rest], { DOCKER_HOST: engine });
 }
 
+/** Some tools colour what goes into a file where `CI` is set. */
+const plain = process.stdout.isTTY ? {} : { NO_COLOR: '1' };
+
 /** Runs a program of the repository to its end; true when it succeeded. */
 async function run(argv: readonly string[], env: Record<string, string> = {}): Promise<boolean> {
   const [file = '', ...args] = argv;
   const child = spawn(file, args, {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, ...env },
+    env: { ...plain, ...process.env, ...env },
   });
   const [code] = (await once(child, 'close')) as [number | null];
   return code === 0;

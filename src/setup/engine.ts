@@ -23,7 +23,10 @@ export async function ensureEngine(env: Env, configured: string | undefined, pro
   if (!isOurs(address)) throw new SetupError(unreachable(address, found));
   await progress.step(hasProgram('dockerd') ? 'Starting Docker' : 'Installing Docker', provide);
   const started = await reach(findEngine(env, configured));
-  if (started instanceof Engine) return started;
+  if (started instanceof Engine) {
+    progress.note('Docker was started for this and keeps running when Berth stops.');
+    return started;
+  }
   throw new SetupError(unreachable(address, started));
 }
 

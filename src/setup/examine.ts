@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { Config } from '../config.ts';
 import { findEngine } from '../docker/address.ts';
 import { Engine } from '../docker/client.ts';
-import { type Check, engineChecks, type EngineFacts, imageCheck, runtimeCheck } from './checks.ts';
+import { type Check, engineChecks, type EngineFacts, imageCheck, runtimeCheck, safetyChecks } from './checks.ts';
 import { imageId } from './engine-images.ts';
 import { unreachable } from './engine.ts';
 
@@ -19,6 +19,14 @@ export async function examine(env: Env, config: Config): Promise<readonly Check[
     const detail = error instanceof Error ? error.message : String(error);
     return [...local, { name: 'engine', status: 'fail', detail }];
   }
+}
+
+/** What makes the engine less of a wall than it could be: an old release, missing limits, no seccomp, no answer. */
+export async function unsafe(env: Env, config: Config): Promise<readonly Check[]> {
+  using engine = new Engine(findEngine(env, config.docker.host), 10);
+  const facts = await readFacts(engine).catch((error: Error) => error);
+  if (facts instanceof Error) return [{ name: 'engine', status: 'fail', ...split(unreachable(engine.address, facts)) }];
+  return safetyChecks(facts).filter(({ status }) => status !== 'ok');
 }
 
 function nodeCheck(): Check {

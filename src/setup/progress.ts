@@ -47,6 +47,12 @@ export class Progress implements AsyncDisposable {
     return result;
   }
 
+  /** A line that stays on the screen. */
+  note(text: string): void {
+    this.#log.write(`${text}\n`);
+    this.#out.write(`${text}\n`);
+  }
+
   #fail(title: string, error: unknown): never {
     this.#log.write(`${error instanceof Error ? error.stack : String(error)}\n`);
     if (this.#signal.aborted || error instanceof SetupError || error instanceof AppError) throw error;
