@@ -42,10 +42,15 @@ async function prepare(): Promise<string> {
 }
 
 async function check(): Promise<boolean> {
+  // Where `CI` is set, oxlint colours even what goes into a file.
+  const plain: Record<string, string> = process.stdout.isTTY ? {} : { NO_COLOR: '1' };
   const results = await Promise.all([
-    run(['node_modules/.bin/tsc', '--noEmit']),
-    run(['node_modules/.bin/oxlint', '--config', 'config/oxlint.json', '--deny-warnings', 'src', 'test']),
-    run(['node_modules/.bin/prettier', '--check', '--log-level=warn', 'src', 'test', 'config', 'docker-compose.yml']),
+    run(['node_modules/.bin/tsc', '--noEmit'], plain),
+    run(['node_modules/.bin/oxlint', '--config', 'config/oxlint.json', '--deny-warnings', 'src', 'test'], plain),
+    run(
+      ['node_modules/.bin/prettier', '--check', '--log-level=warn', 'src', 'test', 'config', 'docker-compose.yml'],
+      plain,
+    ),
   ]);
   return results.every(Boolean);
 }
@@ -62,16 +67,13 @@ async function program(engine: string, path: string, rest: readonly string[]): P
   return await run([process.execPath, path, ...rest], { DOCKER_HOST: engine });
 }
 
-/** Some tools colour what goes into a file where `CI` is set. */
-const plain = process.stdout.isTTY ? {} : { NO_COLOR: '1' };
-
 /** Runs a program of the repository to its end; true when it succeeded. */
 async function run(argv: readonly string[], env: Record<string, string> = {}): Promise<boolean> {
   const [file = '', ...args] = argv;
   const child = spawn(file, args, {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...plain, ...process.env, ...env },
+    env: { ...process.env, ...env },
   });
   const [code] = (await once(child, 'close')) as [number | null];
   return code === 0;
