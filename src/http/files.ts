@@ -35,7 +35,7 @@ interface Transfer {
   /** Aborts when the client has gone or nothing moves. */
   readonly signal: AbortSignal;
   /** Hands what is held over to a body, which lets go at its end. */
-  body(stream: ReadableStream<Uint8Array>): ReadableStream<Uint8Array>;
+  readonly body: (stream: ReadableStream<Uint8Array>) => ReadableStream<Uint8Array>;
   readonly held: AsyncDisposableStack;
 }
 
