@@ -9,7 +9,6 @@ import { type Egress, type EgressDoor, egressPaths, type EgressPolicy } from '..
 import { type Connect, connectTo, resolveName } from './connect.ts';
 import { Gate, type Resolve } from './gate.ts';
 import { Ledger } from './ledger.ts';
-import { Pace } from './pace.ts';
 import { createProxy } from './proxy.ts';
 
 export interface DoorsOptions {
@@ -57,7 +56,7 @@ export class Doors implements Egress {
     const { log, resolve = resolveName, connect = connectTo } = this.#options;
     const gate = new Gate(door.template, door.policy, resolve);
     const own = log.child({ sandbox: door.handle });
-    return createProxy({ gate, ledger: door.ledger, connect, log: own, pace: new Pace() });
+    return createProxy({ gate, ledger: door.ledger, connect, log: own });
   }
 }
 

@@ -1,4 +1,4 @@
-const linesPerSecond = 50;
+const linesPerSecond = 100;
 
 /** Keeps a sandbox from flooding the log: so many lines a second, and a count of what was left out. */
 export class Pace {

@@ -7,7 +7,7 @@ import { type Connect, connectFirst } from './connect.ts';
 import type { Decision, Gate } from './gate.ts';
 import { passedOn } from './headers.ts';
 import type { Ledger } from './ledger.ts';
-import type { Pace } from './pace.ts';
+import { Pace } from './pace.ts';
 import { parseAuthority, parseForward, showTarget, type Target } from './target.ts';
 
 export interface ProxyParts {
@@ -15,10 +15,9 @@ export interface ProxyParts {
   readonly ledger: Ledger;
   readonly connect: Connect;
   readonly log: Logger;
-  readonly pace: Pace;
 }
 
-const maxConnections = 256;
+const maxConnections = 128;
 const idle = 600_000;
 
 /** One sandbox's proxy: HTTP requests with an absolute URL, and CONNECT. */
@@ -36,6 +35,8 @@ export function createProxy(parts: ProxyParts): Server {
 
 class Proxy {
   readonly #parts: ProxyParts;
+  /** Apart, so that a flood of one kind hides nothing of the other. */
+  readonly #paces = { allowed: new Pace(), denied: new Pace() };
 
   constructor(parts: ProxyParts) {
     this.#parts = parts;
@@ -81,10 +82,10 @@ class Proxy {
   }
 
   #tell(target: Target, decision: Decision): void {
-    const { ledger, log, pace } = this.#parts;
+    const { ledger, log } = this.#parts;
     const shown = showTarget(target);
     if (!decision.allowed) ledger.deny({ target: shown, message: decision.message });
-    const skipped = pace.skipped();
+    const skipped = this.#paces[decision.allowed ? 'allowed' : 'denied'].skipped();
     if (skipped === undefined) return;
     const more = skipped > 0 ? { skipped } : {};
     if (decision.allowed) log.info({ event: 'egress.allowed', target: shown, address: decision.addresses[0], ...more });
@@ -108,7 +109,9 @@ class Proxy {
     sent.once('response', answered.resolve).once('error', answered.reject);
     sent.setTimeout(idle, () => sent.destroy());
     try {
-      const [, reply] = await Promise.all([pipeline(req, this.#counter(), sent), answered.promise]);
+      // An answer may come before the whole request has gone; a request that breaks off breaks the answer, too.
+      pipeline(req, this.#counter(), sent).catch(() => {});
+      const reply = await answered.promise;
       res.writeHead(reply.statusCode ?? 502, passedOn(reply.headers));
       await pipeline(reply, this.#counter(), res);
     } catch (err) {
@@ -163,10 +166,19 @@ function tunnelAnswer({ status, message }: Refusal): string {
   return `${head.join('\r\n')}\r\n\r\n${body}`;
 }
 
+const nameErrors: ReadonlySet<string> = new Set([
+  'ENOTFOUND',
+  'ENODATA',
+  'ESERVFAIL',
+  'ETIMEOUT',
+  'EREFUSED',
+  'EBADNAME',
+]);
+
 /** An error's code, where it has one: nothing of this host is told. */
 function reasonOf(error: unknown): string {
   const first = error instanceof AggregateError ? error.errors.find((one) => one?.code) : error;
   const { code } = (first ?? {}) as NodeJS.ErrnoException;
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'its name cannot be resolved';
+  if (typeof code === 'string' && nameErrors.has(code)) return 'its name cannot be resolved';
   return typeof code === 'string' ? code : 'it does not answer';
 }
