@@ -316,6 +316,7 @@ test('a viewer that has gone without a word is let go', limits, async () => {
   const app = new Hono<HttpEnv>();
   app.use(async (c, next) => {
     c.set('principal', { id: 'anonymous' });
+    c.set('isGood', () => true);
     await next();
   });
   app.route('/', terminalRoutes({ sandboxes, heartbeat: 100 }));

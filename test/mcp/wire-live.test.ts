@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { openSession, RawSession } from '../support/raw.ts';
+import { openSession, type RawSession } from '../support/raw.ts';
 import { eventually } from '../support/run.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
