@@ -1,9 +1,11 @@
-import { describeConfig, type ShownSetting } from '../config.ts';
+import { describeConfig, settleAuth, type ShownSetting } from '../config.ts';
+import { hasStoredKeys } from '../sandbox/key-store.ts';
 import { type Invocation, settings } from './invocation.ts';
 
 /** Prints the settings in force, each with its source; nothing secret. */
 export async function showConfig(invocation: Invocation): Promise<number> {
-  const { config, sources, notes } = settings(invocation);
+  const { config: asked, sources, notes } = settings(invocation);
+  const config = hasStoredKeys(asked.server.state_dir) ? settleAuth(asked, true) : asked;
   const rows = describeConfig(config, sources);
   const text = invocation.flags['json'] ? json(rows) : table(rows);
   invocation.out.write(`${text}\n`);

@@ -7,6 +7,8 @@ import { bearerToken, identifier, type StoredKeys } from './identity.ts';
 /** What is shorter is no secret of anybody's, and may well be a part of a word. */
 const shortestSecret = 16;
 
+const always = () => true;
+
 /**
  * Proves who is calling. Sets `principal`, or refuses with `unauthorized`. On `/mcp` a shared connection that names no
  * user passes as a principal with a `refusal`: it may connect and list the tools.
@@ -18,10 +20,11 @@ export function authenticate(config: Config, stored?: StoredKeys) {
     const tokens = [bearerToken(header('authorization')), header(config.open_webui.jwt_header)];
     const secrets = tokens.filter((token) => token !== undefined).filter((token) => token.length >= shortestSecret);
     c.set('secrets', secrets);
-    const { principal, userToken } = await identify(header);
+    const { principal, userToken, isGood = always } = await identify(header);
     if (principal.refusal !== undefined && c.req.path !== '/mcp') throw new AppError('unauthorized', principal.refusal);
     c.set('principal', principal);
     c.set('userToken', userToken);
+    c.set('isGood', isGood);
     await next();
   });
 }

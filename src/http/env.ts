@@ -15,6 +15,8 @@ export interface HttpEnv {
     principal: Principal;
     /** The user's own token of the application in front, where that is the proof. */
     userToken: string | undefined;
+    /** Whether the caller's proof is still good, for what outlasts the request. */
+    isGood: () => boolean;
     /** Why a message to `/mcp` is to be answered with an error and nothing else. */
     refusal: AppError | undefined;
     /** The bearer token that came, for redaction. */

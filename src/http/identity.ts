@@ -12,6 +12,8 @@ export interface Identified {
   readonly principal: Principal;
   /** The token that was the proof, where the application in front takes it, too. */
   readonly userToken?: string;
+  /** Whether the proof is still good, for what outlasts the request; absent where that is not known. */
+  readonly isGood?: () => boolean;
 }
 
 /** Finds out who sends a request. Rejects with `unauthorized` for who proves nothing. */
@@ -31,8 +33,9 @@ export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>,
   return async (header) => {
     const bearer = bearerToken(header('authorization'));
     const key = find(bearer);
-    if (key?.users) return { principal: await keyUser(key, users[key.users], policy, header) };
-    if (key) return { principal: key.principal };
+    const proof = key?.isGood && { isGood: key.isGood };
+    if (key?.users) return { principal: await keyUser(key, users[key.users], policy, header), ...proof };
+    if (key) return { principal: key.principal, ...proof };
     const owner = bearer && (await tokenOwner(tokens, bearer, header));
     if (!owner) throw refused;
     const principal = userPrincipal(owner.kind.prefix, owner.user, policy(owner.user.groups));
@@ -58,6 +61,7 @@ async function tokenOwner(kinds: readonly TokenUsers[], token: string, header: H
 interface Owner {
   readonly name: string;
   readonly users?: 'headers' | 'signed';
+  readonly isGood?: () => boolean;
   /** The owner himself. */
   readonly principal: Principal;
 }
@@ -68,8 +72,9 @@ function ownerFinder(keys: readonly ApiKey[], stored: StoredKeys | undefined) {
   return (token: string | undefined): Owner | undefined => {
     const key = find(token);
     if (key) return ownerOf(key, `key:${key.sha256.slice(0, 32)}`);
-    const kept = token === undefined ? undefined : stored?.find(token);
-    return kept && ownerOf(kept, `owner:${kept.name}`);
+    const look = () => (token === undefined ? undefined : stored?.find(token));
+    const kept = look();
+    return kept && { ...ownerOf(kept, `owner:${kept.name}`), isGood: () => look() !== undefined };
   };
 }
 

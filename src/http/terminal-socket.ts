@@ -1,6 +1,6 @@
 import type { RawData, WebSocket } from 'ws';
 import { z } from 'zod';
-import { toAppError } from '../errors.ts';
+import { AppError, toAppError } from '../errors.ts';
 import type { TerminalWatch } from '../sandbox/workspace.ts';
 
 /** Unsent bytes above which output waits for the client; a viewer so far behind gets a repaint. */
@@ -16,23 +16,34 @@ const control = z.strictObject({
   rows: z.int().min(1).max(500),
 });
 
+export interface SocketOptions {
+  /** Milliseconds between pings. */
+  readonly heartbeat: number;
+  /** Asked at every message and heartbeat; false closes the connection. */
+  readonly isGood: () => boolean;
+}
+
 /**
  * Joins a terminal and a WebSocket. Binary frames are raw bytes both ways; text frames are JSON: `info` first, `exit` last
  * from here, `resize` from the client.
  */
-export function attachSocket(socket: WebSocket, watch: TerminalWatch, heartbeat: number): void {
+export function attachSocket(socket: WebSocket, watch: TerminalWatch, { heartbeat, isGood }: SocketOptions): void {
+  const needGood = () => {
+    if (!isGood()) throw new AppError('unauthorized', 'The key is no longer valid.');
+  };
   socket.send(JSON.stringify({ type: 'info', ...watch.info }));
-  takeInput(socket, watch);
-  keepAlive(socket, heartbeat);
+  takeInput(socket, watch, needGood);
+  keepAlive(socket, heartbeat, needGood);
   void showOutput(socket, watch);
 }
 
 /** One message at a time: the client's TCP window fills while the terminal takes no input. */
-function takeInput(socket: WebSocket, watch: TerminalWatch): void {
+function takeInput(socket: WebSocket, watch: TerminalWatch, needGood: () => void): void {
   let last = Promise.resolve();
   socket.on('message', (data: RawData, isBinary: boolean) => {
     socket.pause();
     last = last
+      .then(needGood)
       .then(() => (isBinary ? watch.write(bytesOf(data)) : obey(watch, String(data))))
       .catch((error: unknown) => close(socket, status.policy, error))
       // Also behind a close: a paused socket would not see the other side's.
@@ -76,7 +87,7 @@ async function send(socket: WebSocket, bytes: Uint8Array): Promise<void> {
 }
 
 /** Ends a connection whose other side has gone without a word. */
-function keepAlive(socket: WebSocket, heartbeat: number): void {
+function keepAlive(socket: WebSocket, heartbeat: number, needGood: () => void): void {
   let heard = true;
   const alive = () => (heard = true);
   socket.on('pong', alive);
@@ -84,6 +95,11 @@ function keepAlive(socket: WebSocket, heartbeat: number): void {
   const timer = setInterval(() => {
     if (!heard) return socket.terminate();
     heard = false;
+    try {
+      needGood();
+    } catch (error) {
+      return close(socket, status.policy, error);
+    }
     socket.ping();
   }, heartbeat).unref();
   socket.once('close', () => clearInterval(timer));

@@ -77,5 +77,5 @@ async function prepare(ctx: TerminalContext, c: Context<HttpEnv>): Promise<(sock
     void kept.disposeAsync().catch((error: unknown) => c.get('log').warn({ err: error }, 'release'));
   if (connection.destroyed) release();
   else connection.once('close', release);
-  return (socket) => attachSocket(socket, watch, ctx.heartbeat ?? 30_000);
+  return (socket) => attachSocket(socket, watch, { heartbeat: ctx.heartbeat ?? 30_000, isGood: c.get('isGood') });
 }

@@ -220,6 +220,19 @@ test('a client that never ends its headers is cut off', { timeout: 60_000 }, asy
   assert.match(await text(socket), /^HTTP\/1\.1 408 /);
 });
 
+test('a caller without a key who never ends his body is answered and cut off', { timeout: 60_000 }, async () => {
+  await using server = await startServer({ config: keys });
+  const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  const head =
+    'POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n';
+  socket.write(head);
+  const drip = setInterval(() => socket.write('1\r\n \r\n'), 20);
+  const answer = await text(socket);
+  clearInterval(drip);
+  assert.match(answer, /^HTTP\/1\.1 401 /);
+});
+
 test('an upgrade that is none is a plain request, and one to nowhere is refused', async () => {
   await using server = await startServer();
   const port = Number(new URL(server.url).port);

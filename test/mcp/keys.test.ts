@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { WebSocket } from 'ws';
 import { openKeys, type KeyStore, type NewKey } from '../../src/sandbox/key-store.ts';
-import { openSession, request } from '../support/raw.ts';
+import type { TerminalsPort, TerminalWatch } from '../../src/sandbox/workspace.ts';
+import { oneSandbox } from '../support/one-sandbox.ts';
+import { openSession, request, until } from '../support/raw.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
 function store(t: TestContext): KeyStore {
@@ -90,4 +94,28 @@ test('a key that may only read is shown the tools that change nothing, and may c
   assert.equal(refused.result?.isError, true);
   assert.equal(refused.result?.structuredContent?.['code'], 'forbidden');
   assert.deepEqual(server.sandboxes.calls, []);
+});
+
+test('a live terminal takes no more input from a key that has been revoked', async (t) => {
+  const keys = store(t);
+  const written: string[] = [];
+  const watch = async (): Promise<TerminalWatch> => ({
+    info: {} as TerminalWatch['info'],
+    output: new ReadableStream(),
+    write: async (bytes) => void written.push(new TextDecoder().decode(bytes)),
+    resize: async () => {},
+    exited: new Promise(() => {}),
+  });
+  const sandboxes = oneSandbox({ handle: 'sb-1', terminals: { watch } as unknown as TerminalsPort }, 'owner:ann');
+  await using server = await startServer({ sandboxes, config: { auth: { mode: 'keys' } }, context: { keys } });
+  const headers = keyWith(keys, { scopes: ['terminals'] });
+  const socket = new WebSocket(`${server.url.replace('http', 'ws')}/sandboxes/sb-1/terminals/t`, { headers });
+  await once(socket, 'open');
+  socket.send(Buffer.from('before'));
+  await until(() => written.length > 0, 'the first input');
+  keys.revoke('ann');
+  socket.send(Buffer.from('after'));
+  const [code, reason] = (await once(socket, 'close')) as [number, Buffer];
+  assert.deepEqual([code, String(reason)], [1008, 'The key is no longer valid.']);
+  assert.deepEqual(written, ['before']);
 });

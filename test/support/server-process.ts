@@ -29,6 +29,11 @@ export class ServerProcess implements AsyncDisposable {
     return this.#url;
   }
 
+  /** Its `server.state_dir`. */
+  get stateDirectory(): string {
+    return this.#state;
+  }
+
   get pid(): number {
     return this.#child?.pid ?? 0;
   }
