@@ -71,8 +71,7 @@ static void become(const struct child *child) {
 
 /* Closed by the exec; carries errno when that fails. */
 static _Noreturn void run_child(const struct child *child, int report) {
-  int stdio_kept = dup3(report, REPORT_FD, O_CLOEXEC);
-  if (stdio_kept == REPORT_FD) become(child);
+  if (report == REPORT_FD || dup3(report, REPORT_FD, O_CLOEXEC) == REPORT_FD) become(child);
   int error = errno;
   if (write(REPORT_FD, &error, sizeof error) < 0) _exit(126);
   _exit(127);

@@ -13,6 +13,7 @@
 #include "channel.h"
 #include "frame.h"
 #include "owner.h"
+#include "process.h"
 #include "serve.h"
 #include "shell.h"
 #include "socket_name.h"
@@ -21,6 +22,7 @@
 enum {
   STRANGERS = 4,
   STRANGER_MS = 5000,
+  BACKLOG = 64,
   HELLO_SIZE = FRAME_HEAD + 1 + 1 + TOKEN_SIZE,
   OUT_SIZE = 192 << 10,
   REPLY_MAX = 8192, /* every frame but DATA is smaller */
@@ -37,6 +39,7 @@ struct stranger {
   uint8_t hello[HELLO_SIZE];
   size_t count;
   uint64_t order;
+  bool outside; /* came by an exec from outside the container, not from a process in it */
 };
 
 /* The text of a RUN as its parts come. */
@@ -521,6 +524,7 @@ void client_settle(void) {
 /* ---- strangers ---- */
 
 static void drop_stranger(struct stranger *stranger) {
+  explicit_bzero(stranger->hello, sizeof stranger->hello);
   watch_close(&stranger->watch);
   timer_stop(&stranger->deadline);
 }
@@ -577,33 +581,57 @@ static void on_stranger(struct watch *watch, uint32_t events) {
 
 static void on_deadline(struct timer *timer) { drop_stranger(CONTAINER(timer, struct stranger, deadline)); }
 
-/* A free place, or that of the one who waits longest. */
-static struct stranger *place(void) {
-  struct stranger *oldest = &strangers[0];
+/* A process of the container has a parent in it; one that an exec started has none. */
+static bool is_from_outside(int fd) {
+  struct ucred peer = {0};
+  socklen_t size = sizeof peer;
+  struct process process;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return false;
+  return process_read(peer.pid, &process) && process.parent == 0;
+}
+
+static bool yields_to(const struct stranger *a, const struct stranger *b) {
+  return a->outside != b->outside ? !a->outside : a->order < b->order;
+}
+
+/* A free place, or that of the one who waits longest; those from outside yield to each other only. NULL: none. */
+static struct stranger *place(bool outside) {
+  struct stranger *first = &strangers[0];
   for (int i = 0; i < STRANGERS; i++) {
     if (strangers[i].watch.fd < 0) return &strangers[i];
-    if (strangers[i].order < oldest->order) oldest = &strangers[i];
+    if (yields_to(&strangers[i], first)) first = &strangers[i];
   }
-  drop_stranger(oldest);
-  return oldest;
+  if (first->outside && !outside) return NULL;
+  drop_stranger(first);
+  return first;
+}
+
+static void receive_stranger(int fd) {
+  static uint64_t order;
+  bool outside = is_from_outside(fd);
+  struct stranger *stranger = place(outside);
+  if (!stranger) {
+    close(fd);
+    return;
+  }
+  *stranger = (struct stranger){.watch = {.fd = fd, .ready = on_stranger}, .deadline = {.fire = on_deadline}};
+  stranger->order = ++order;
+  stranger->outside = outside;
+  timer_set(&stranger->deadline, STRANGER_MS);
+  watch_set(&stranger->watch, EPOLLIN);
 }
 
 static void on_listener(struct watch *watch, uint32_t events) {
   (void)events;
-  static uint64_t order;
   int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (fd < 0) return;
-  struct stranger *stranger = place();
-  *stranger = (struct stranger){.watch = {.fd = fd, .ready = on_stranger}, .deadline = {.fire = on_deadline}, .order = ++order};
-  timer_set(&stranger->deadline, STRANGER_MS);
-  watch_set(&stranger->watch, EPOLLIN);
+  if (fd >= 0) receive_stranger(fd);
 }
 
 bool client_listen(const char *name, unsigned orphan_seconds) {
   struct sockaddr_un address;
   socklen_t length = socket_address(name, &address);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, STRANGERS) < 0) return false;
+  if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, BACKLOG) < 0) return false;
   if (getrandom(&boot, sizeof boot, 0) != sizeof boot) return false;
   for (int i = 0; i < STRANGERS; i++) strangers[i].watch.fd = -1;
   client.ready = on_client;

@@ -16,6 +16,11 @@
 
 enum { ARGUMENTS_MAX = 32, ORPHAN_MAX = 1000000 };
 
+static unsigned seconds(const char *text) {
+  unsigned long value = strtoul(text, NULL, 10);
+  return value < ORPHAN_MAX ? (unsigned)value : ORPHAN_MAX;
+}
+
 static int usage(void) {
   fputs("usage: session-host serve [--socket NAME] [--cwd DIRECTORY] [--orphan-after SECONDS] -- SHELL [ARGUMENTS]\n"
         "       session-host attach [--socket NAME]\n", stderr);
@@ -43,7 +48,7 @@ int main(int count, char **arguments) {
     const char *name = arguments[at], *value = arguments[at + 1];
     if (strcmp(name, "--socket") == 0) options.socket = value;
     else if (strcmp(name, "--cwd") == 0) options.directory = value;
-    else if (strcmp(name, "--orphan-after") == 0) options.orphan_seconds = (unsigned)strtoul(value, NULL, 10) % ORPHAN_MAX;
+    else if (strcmp(name, "--orphan-after") == 0) options.orphan_seconds = seconds(value);
     else return usage();
   }
   if (strcmp(arguments[1], "attach") == 0 && at == count) return attach(options.socket);

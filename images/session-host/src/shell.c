@@ -23,8 +23,12 @@
 
 enum {
   LINES_MAX = 4096,       /* what is written to bash at once */
+  /* Sizes of pipes. The kernel allows each user 16,384 pages of pipes, sandboxes taken together, so idle pipes are small. */
+  SMALL_PIPE = 4096,
+  INPUT_PIPE = 8192,
+  SNAPSHOT_PIPE = 32 << 10,
+  COMMAND_PIPE = 64 << 10,
   OUT_PIPE = 256 << 10,
-  REPORT_PIPE = 4096,
   SHORT_LIFE_MS = 1000,
   SHORT_LIVES_MAX = 3,
   RETRY_MS = 200,
@@ -129,7 +133,9 @@ static bool make_pipes(void) {
     fcntl(pipes.text[1], F_SETFL, O_NONBLOCK);
     fcntl(pipes.out[0], F_SETFL, O_NONBLOCK);
     fcntl(pipes.err[0], F_SETFL, O_NONBLOCK);
-    fcntl(pipes.out[1], F_SETPIPE_SZ, OUT_PIPE);
+    fcntl(pipes.text[1], F_SETPIPE_SZ, SMALL_PIPE);
+    fcntl(pipes.out[0], F_SETPIPE_SZ, SMALL_PIPE);
+    fcntl(pipes.err[0], F_SETPIPE_SZ, SMALL_PIPE);
     return true;
   }
   int error = errno;
@@ -147,7 +153,7 @@ static bool make_line(struct line *line, int size) {
   close_line(line);
   if (pipe2(ends, O_CLOEXEC) < 0) return false;
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
-  if (size) fcntl(ends[0], F_SETPIPE_SZ, size);
+  fcntl(ends[0], F_SETPIPE_SZ, size);
   line->watch.fd = ends[0];
   line->far = ends[1];
   watch_set(&line->watch, EPOLLIN);
@@ -203,6 +209,12 @@ static int source_line(char *at, size_t room) {
   return snprintf(at, room, format, door, SLOT_TEXT, door, SLOT_OUT, door, SLOT_ERR);
 }
 
+static void widen_pipes(void) {
+  fcntl(pipes.out[1], F_SETPIPE_SZ, OUT_PIPE);
+  fcntl(pipes.err[1], F_SETPIPE_SZ, COMMAND_PIPE);
+  if (command.count >= SMALL_PIPE) fcntl(pipes.text[1], F_SETPIPE_SZ, COMMAND_PIPE);
+}
+
 static void pour_text(void) {
   char prefix[LINES_MAX] = "set -e;";
   size_t extra = 0;
@@ -230,7 +242,7 @@ static void feed_command(void) {
   char path[SCRUB_MAX / 2];
   snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)door_pid(), SLOT_TEXT);
   stream_scrub(&command.channel->streams[1], path);
-  if (command.text) pour_text();
+  if (command.text) widen_pipes(), pour_text();
   command.fed = true;
   feed(lines, count);
 }
@@ -284,12 +296,13 @@ static pid_t spawn(int stdin_fd) {
 
 static bool start(void) {
   int ends[2];
-  if (!make_line(&reports, REPORT_PIPE) || !make_line(&snapshots, 0) || pipe2(ends, O_CLOEXEC) < 0) return false;
+  if (!make_line(&reports, SMALL_PIPE) || !make_line(&snapshots, SNAPSHOT_PIPE) || pipe2(ends, O_CLOEXEC) < 0) return false;
   pid_t started = spawn(ends[0]);
   int error = errno;
   close(ends[0]);
   if (started < 0) return close(ends[1]), errno = error, false;
   fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  fcntl(ends[1], F_SETPIPE_SZ, INPUT_PIPE);
   input = ends[1];
   pid = started;
   generation++;

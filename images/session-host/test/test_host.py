@@ -64,8 +64,7 @@ class Case(unittest.TestCase):
         self.directory.cleanup()
 
     def pid(self):
-        pid = self.host.process.pid
-        return children(pid)[0] if WRAPPER and "valgrind" not in WRAPPER[0] else pid
+        return self.host.process.pid
 
     def door(self):
         return next(p for p in children(self.pid()) if name_of(p).endswith("session-host door"))
