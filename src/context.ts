@@ -224,8 +224,9 @@ function createPool(config: Config, { registry, audit, limits, recordings, ...pa
 }
 
 function egressDoors({ server }: Config, { state, log }: { state: State; log: Logger }): Doors {
-  const doors = new Doors({ directory: join(server.state_dir, 'egress'), log });
-  doors.keepOnly(new Set(state.all().map(({ handle }) => handle)));
+  const known = () => new Set(state.all().map(({ handle }) => handle));
+  const doors = new Doors({ directory: join(server.state_dir, 'egress'), log, known });
+  doors.tidy();
   return doors;
 }
 

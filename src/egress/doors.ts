@@ -15,10 +15,15 @@ export interface DoorsOptions {
   /** Where each sandbox gets a directory of its own. */
   readonly directory: string;
   readonly log: Logger;
+  /** The handles of all sandboxes that there are; absent: nothing is cleared away while this runs. */
+  readonly known?: () => ReadonlySet<string>;
   /** What tests put in place of the network. */
   readonly resolve?: Resolve;
   readonly connect?: Connect;
 }
+
+/** Doors opened between two looks at what is left of old ones. */
+const tidyEvery = 64;
 
 /** The most bytes that the kernel takes as a unix socket's path. */
 const longestPath = 107;
@@ -26,6 +31,7 @@ const longestPath = 107;
 /** The proxies of all sandboxes, each behind a unix socket that only its own sandbox has. */
 export class Doors implements Egress {
   readonly #options: DoorsOptions;
+  #opened = 0;
 
   constructor(options: DoorsOptions) {
     this.#options = options;
@@ -36,6 +42,7 @@ export class Doors implements Egress {
     const path = join(directory, egressPaths.socket);
     if (Buffer.byteLength(path) > longestPath) throw tooLong(path);
     if (fresh) await rm(directory, { recursive: true, force: true });
+    if (fresh && ++this.#opened % tidyEvery === 0) this.tidy();
     await mkdir(directory, { recursive: true });
     // Above it is the state directory, which nobody else may enter; below it the sandbox's user may.
     await chmod(directory, 0o755);
@@ -45,9 +52,10 @@ export class Doors implements Egress {
   }
 
   /** Removes what is left of sandboxes that are no more. */
-  keepOnly(handles: ReadonlySet<string>): void {
-    const { directory } = this.#options;
-    if (!existsSync(directory)) return;
+  tidy(): void {
+    const { directory, known } = this.#options;
+    if (!known || !existsSync(directory)) return;
+    const handles = known();
     for (const handle of readdirSync(directory))
       if (!handles.has(handle)) rmSync(join(directory, handle), { recursive: true, force: true });
   }

@@ -69,7 +69,7 @@ export class SandboxOpener implements Opener {
     if (door) undo.use(door);
     const container = await this.#options.runtime.open(this.#spec(row, door), signal);
     try {
-      const opened = await this.#connect(row, container, door);
+      const opened = await this.#connect(row, container, { door, fresh: true });
       undo.move();
       return opened;
     } catch (error) {
@@ -87,7 +87,7 @@ export class SandboxOpener implements Opener {
     await using undo = new AsyncDisposableStack();
     const door = await this.#door(row, false);
     if (door) undo.use(door);
-    const adopted = await this.#connect(row, container, door);
+    const adopted = await this.#connect(row, container, { door, fresh: false });
     undo.move();
     return adopted;
   }
@@ -105,10 +105,11 @@ export class SandboxOpener implements Opener {
     return await this.#options.egress.open({ handle: row.handle, template: row.template, policy, fresh });
   }
 
-  async #connect(row: SandboxRow, container: Container, door: EgressDoor | undefined): Promise<Live> {
+  async #connect(row: SandboxRow, container: Container, { door, fresh }: Way): Promise<Live> {
     const { config, state, log } = this.#options;
     await using held = new AsyncDisposableStack();
-    if (door) await held.use(new EgressRelay(container, log.child({ sandbox: row.handle }))).start();
+    const relay = door && held.use(new EgressRelay(container, log.child({ sandbox: row.handle })));
+    const listening = Promise.allSettled([relay?.start()]);
     const host = await openShellHost(container, {
       token: state.derive('session-host', container.name),
       log: log.child({ sandbox: row.handle }),
@@ -116,15 +117,19 @@ export class SandboxOpener implements Opener {
       store: commandStore(state, row.handle),
     });
     held.use(host);
+    const [started] = await listening;
+    if (started.status === 'rejected') throw started.reason;
     if (door) held.use(door);
-    return this.#live(row, { container, host, door, held: held.move() });
+    const diagnosis = this.#diagnosis(row, container, door);
+    if (!fresh) void diagnosis.learn();
+    return this.#live(row, { container, host, diagnosis, held: held.move() });
   }
 
   #live(row: SandboxRow, parts: Parts): Live {
-    const { container, host, door, held } = parts;
+    const { container, host, diagnosis, held } = parts;
     const files = createFiles(container);
     const view = new SandboxView({ row, template: this.#template(row), container, host, files, quota: this.#quota });
-    const workspace = diagnosed(view, this.#diagnosis(row, container, door));
+    const workspace = diagnosed(view, diagnosis);
     return {
       container,
       workspace: this.#options.decorate(workspace, row),
@@ -193,11 +198,17 @@ export class SandboxOpener implements Opener {
   }
 }
 
+/** How a container is come by: `fresh` where it has just been started. */
+interface Way {
+  readonly door: EgressDoor | undefined;
+  readonly fresh: boolean;
+}
+
 /** What a live sandbox holds; `held` lets go of it, the way out first. */
 interface Parts {
   readonly container: Container;
   readonly host: SessionHost;
-  readonly door: EgressDoor | undefined;
+  readonly diagnosis: Diagnosis;
   readonly held: AsyncDisposable;
 }
 

@@ -89,6 +89,15 @@ describe('the cause of a failed command', { timeout: 120_000 }, () => {
     assert.match(result.cause?.message ?? '', /\/tmp counts as memory and holds 14 MiB\.$/);
   });
 
+  test('is not the memory that ran out before this server came', async () => {
+    const around = { container: sandbox.container, template: 'small', network: 'none', limits };
+    const failure = { command: 'x', exitCode: 137, stdout: '', stderr: '' };
+    assert.equal((await new Diagnosis(around).explain(failure, 0))?.code, 'out_of_memory', 'the control');
+    const later = new Diagnosis(around);
+    await later.learn();
+    assert.equal(await later.explain(failure, 0), undefined);
+  });
+
   test('is the disk, with the biggest directories', { skip: !isRoot && 'needs a bounded workspace' }, async () => {
     const cause = await causeOf(
       'mkdir -p deep/er small && head -c 3M /dev/zero > small/a; head -c 64M /dev/zero > deep/er/a',

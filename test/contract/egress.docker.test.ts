@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -329,13 +329,16 @@ test('it is known at once whether sandboxes see this server’s proxies', { time
   rmSync(directory, { recursive: true });
 });
 
-test('what is left of ended sandboxes is cleared away at the next start', async () => {
+test('what is left of ended sandboxes is cleared away', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'berth-doors-'));
-  const doors = new Doors({ directory, log: quiet });
-  for (const handle of ['sb_1', 'sb_2'])
-    await (await doors.open({ handle, template: 'web', policy, fresh: true }))[Symbol.asyncDispose]();
-  doors.keepOnly(new Set(['sb_1']));
-  assert.deepEqual([existsSync(join(directory, 'sb_1')), existsSync(join(directory, 'sb_2'))], [true, false]);
+  const known = new Set(['sb_0', 'sb_1', 'sb_64']);
+  const doors = new Doors({ directory, log: quiet, known: () => known });
+  for (let at = 1; at <= 64; at += 1)
+    await (await doors.open({ handle: `sb_${at}`, template: 'web', policy, fresh: true }))[Symbol.asyncDispose]();
+  assert.deepEqual(readdirSync(directory).toSorted(), ['sb_1', 'sb_64']);
+  known.delete('sb_1');
+  doors.tidy();
+  assert.deepEqual(readdirSync(directory), ['sb_64']);
   rmSync(directory, { recursive: true });
 });
 

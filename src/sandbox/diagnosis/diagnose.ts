@@ -26,10 +26,17 @@ export interface Surroundings {
  */
 export class Diagnosis {
   readonly #around: Surroundings;
+  /** Processes killed for memory that commands were told of, or that nobody will be. */
   #oomKills = 0;
 
   constructor(around: Surroundings) {
     this.#around = around;
+  }
+
+  /** Takes note of what happened before this server came, so that no command of its own is blamed on it. Never rejects. */
+  async learn(): Promise<void> {
+    const facts = await lookInside(this.#around.container, 'memory');
+    this.#oomKills = Math.max(this.#oomKills, facts?.oomKills ?? 0);
   }
 
   /** `since` is when the command began, in milliseconds on the monotonic clock. */
