@@ -29,14 +29,29 @@ export const defaultPlace: DaemonPlace = {
  * no daemon, sockets nobody listens on) is cleared away first; one that lives and is only slow is waited for.
  */
 export async function startDaemon(step: Step, place: DaemonPlace = defaultPlace): Promise<void> {
+  await orphanedContainerd(place);
   clearLeftovers(place);
   const child = isAlive(place.pidFile, 'dockerd') ? undefined : launch(place);
   await answers(step, place, child);
 }
 
+const containerdPid = ({ execRoot }: DaemonPlace) => join(execRoot, 'containerd', 'containerd.pid');
+
+/**
+ * A killed daemon's containerd dies with it, a moment later. A new daemon that still sees it relies on it and then
+ * waits in vain; one that outlives this wait is sound, and will be taken over.
+ */
+async function orphanedContainerd(place: DaemonPlace): Promise<void> {
+  if (isAlive(place.pidFile, 'dockerd')) return;
+  for (const deadline = Date.now() + 2000; Date.now() < deadline; await sleep(50)) {
+    if (!isAlive(containerdPid(place), 'containerd')) return;
+  }
+}
+
 /** Removes what would make a new daemon believe that an old one runs. */
-export function clearLeftovers({ pidFile, execRoot, socket }: DaemonPlace): void {
-  const containerd = join(execRoot, 'containerd', 'containerd.pid');
+function clearLeftovers(place: DaemonPlace): void {
+  const { pidFile, socket } = place;
+  const containerd = containerdPid(place);
   if (!isAlive(containerd, 'containerd')) rmSync(containerd, { force: true });
   if (isAlive(pidFile, 'dockerd')) return;
   rmSync(pidFile, { force: true });

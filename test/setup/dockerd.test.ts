@@ -43,8 +43,8 @@ async function kill(file: string, signal: NodeJS.Signals): Promise<void> {
 describe('a daemon started by hand', { skip }, () => {
   after(async () => {
     if (isAlive(place.pidFile, 'dockerd')) await kill(place.pidFile, 'SIGTERM');
-    spawnSync('umount', [join(home, 'data')]);
-    rmSync(home, { recursive: true, force: true });
+    spawnSync('umount', ['--lazy', join(home, 'data')]);
+    rmSync(home, { recursive: true, force: true, maxRetries: 5 });
   });
 
   test('answers when the start is done', async () => {
