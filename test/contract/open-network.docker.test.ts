@@ -108,6 +108,24 @@ describe('the open network', { skip, timeout: 120_000 }, () => {
     for (const address of [own, other, '198.51.100.1']) assert.equal(await reach(guarded, address, port), '', address);
   });
 
+  test('is more than a sandbox without a network has, which reaches nothing at all', async () => {
+    const [closed, bare, peer] = [await open('none'), await open('unprotected'), await open('unprotected')];
+    await listenIn(peer);
+    const targets = [
+      [internet, 443],
+      [metadata, 80],
+      [await gatewayOf(bare), port],
+      ['198.51.100.1', port],
+      [await addressOf(peer), 8000],
+    ] as const;
+    for (const [address, to] of targets) {
+      assert.equal(await reach(bare, address, to), 'reached', `control: ${address}`);
+      assert.equal(await reach(closed, address, to), '', address);
+    }
+    assert.equal((await run(closed, ['getent', 'hosts', 'example.org'])).stdout, '');
+    assert.equal((await run(closed, ['sh', '-c', 'ls /sys/class/net'])).stdout, 'lo\n');
+  });
+
   test('leads to no other sandbox, on this bridge or another', async () => {
     const [one, two] = [await open('open'), await open('open')];
     const [bare, listener] = [await open('unprotected'), await open('unprotected')];
