@@ -6,13 +6,13 @@ import { byteSize, grouped } from './text.ts';
 const longest = 1000 * 1024;
 
 /**
- * Whether Open WebUI is calling: a key's settings say so, or its headers with its HTTP client's name. A chat header alone
- * says nothing: any client may send one.
+ * Whether Open WebUI is calling: a key's settings say so, or the user it names with its HTTP client's name. A chat header
+ * alone says nothing: any client may send one.
  */
 export function isOpenWebUi(principal: Principal, header: (name: string) => string | null | undefined): boolean {
   if (principal.endUser) return true;
-  const named = header('x-openwebui-chat-id') ?? header('x-openwebui-user-id');
-  return typeof named === 'string' && header('user-agent')?.startsWith('python-httpx') === true;
+  const namesUser = typeof header('x-openwebui-user-id') === 'string';
+  return namesUser && header('user-agent')?.startsWith('python-httpx') === true;
 }
 
 /**
