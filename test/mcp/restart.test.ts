@@ -6,7 +6,7 @@ import { ServerProcess } from '../support/server-process.ts';
 
 async function connect(url: string): Promise<LegacyClient> {
   const client = new LegacyClient({ name: 'restart', version: '1' });
-  await client.connect(new LegacyTransport(new URL(`${url}/mcp`)) as never);
+  await client.connect(new LegacyTransport(new URL(`${url}/mcp`)));
   return client;
 }
 
