@@ -75,7 +75,7 @@ static void on_silence(struct timer *timer);
 
 static struct watch answers = {.fd = -1, .ready = on_answer};
 static struct timer patience = {.fire = on_silence};
-static pid_t process;
+static pid_t process = -1;
 static uint32_t number;
 static void (*when_laid)(void);
 static void (*when_lost)(void);
@@ -97,10 +97,10 @@ static bool start(void) {
   return true;
 }
 
-bool door_open(void (*laid)(void), void (*lost)(void)) {
+void door_open(void (*laid)(void), void (*lost)(void)) {
   when_laid = laid;
   when_lost = lost;
-  return start();
+  if (!start()) timer_set(&patience, PATIENCE_MS);
 }
 
 pid_t door_pid(void) { return process; }

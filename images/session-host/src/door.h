@@ -20,7 +20,7 @@ struct lay {
 int door_main(void);
 
 /* Starts it; `laid` is called when the door holds what `door_lay` gave, `lost` when it died and was started anew, empty. */
-bool door_open(void (*laid)(void), void (*lost)(void));
+void door_open(void (*laid)(void), void (*lost)(void));
 /* Puts descriptors into slots, closing what was in them. The caller keeps its own. One call at a time. */
 void door_lay(const struct lay *list, size_t count);
 pid_t door_pid(void);

@@ -15,13 +15,13 @@ long frame_length(const uint8_t *buffer, size_t count) {
 struct body {
   const uint8_t *at;
   size_t left;
-  bool short_;
+  bool is_short;
 };
 
 static const uint8_t *take(struct body *body, size_t count) {
   static const uint8_t nothing[TOKEN_SIZE];
   if (body->left < count) {
-    body->short_ = true;
+    body->is_short = true;
     body->left = 0;
     return nothing;
   }
@@ -39,7 +39,7 @@ static uint64_t take64(struct body *body) { return get64(take(body, 8)); }
 static const char *take_string(struct body *body) {
   const uint8_t *end = body->left ? memchr(body->at, 0, body->left) : NULL;
   if (!end) {
-    body->short_ = true;
+    body->is_short = true;
     return "";
   }
   return (const char *)take(body, (size_t)(end - body->at) + 1);
@@ -52,12 +52,12 @@ static void take_rest(struct body *body, struct request *request) {
 
 static void take_arguments(struct body *body, struct request *request) {
   request->arguments = (const char *)body->at;
-  while (!body->short_ && *take_string(body)) request->argument_count++;
+  while (!body->is_short && *take_string(body)) request->argument_count++;
 }
 
 static bool take_variables(struct body *body, struct request *request) {
   request->variables = (const char *)body->at;
-  while (body->left && !body->short_) {
+  while (body->left && !body->is_short) {
     const char *variable = take_string(body), *sign = strchr(variable, '=');
     if (!sign || sign == variable) return false;
     request->variable_count++;
@@ -146,5 +146,5 @@ static bool take_fields(struct body *body, struct request *request) {
 bool request_decode(const uint8_t *frame, size_t count, struct request *request) {
   struct body body = {.at = frame, .left = count};
   *request = (struct request){.type = take8(&body)};
-  return take_fields(&body, request) && !body.short_ && body.left == 0;
+  return take_fields(&body, request) && !body.is_short && body.left == 0;
 }

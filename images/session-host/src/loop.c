@@ -11,7 +11,7 @@ enum { BATCH = 64 };
 static int epoll_fd = -1;
 static struct timer *timers;
 
-static uint64_t now_ms(void) {
+uint64_t loop_now(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -32,7 +32,7 @@ void watch_close(struct watch *watch) {
 }
 
 void timer_set(struct timer *timer, unsigned milliseconds) {
-  timer->due = now_ms() + milliseconds;
+  timer->due = loop_now() + milliseconds;
   if (timer->armed) return;
   timer->armed = true;
   timer->next = timers;
@@ -59,7 +59,7 @@ static int run_timers(void) {
   for (;;) {
     struct timer *timer = earliest();
     if (!timer) return -1;
-    uint64_t now = now_ms();
+    uint64_t now = loop_now();
     if (timer->due > now) return (int)(timer->due - now);
     timer_stop(timer);
     timer->fire(timer);

@@ -27,6 +27,8 @@ struct timer {
 void timer_set(struct timer *timer, unsigned milliseconds);
 void timer_stop(struct timer *timer);
 
+/* Milliseconds of a clock that never jumps. */
+uint64_t loop_now(void);
 void loop_open(void);
 /* Runs for ever. `settle` is called after every batch of events, before waiting again. */
 _Noreturn void loop_run(void (*settle)(void));

@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -22,10 +21,12 @@
 #include "snapshot.h"
 
 enum {
-  LINES_MAX = 4096,       /* what is written to bash at once */
+  LINES_MAX = 4096,     /* what is written to bash at once */
+  UNREAD_MAX = 1024,    /* so much before bash gets a second report's line */
+  REPORT_READS = 8,     /* then others have their turn */
   /* Sizes of pipes. The kernel allows each user 16,384 pages of pipes, sandboxes taken together, so idle pipes are small. */
   SMALL_PIPE = 4096,
-  INPUT_PIPE = 8192,
+  INPUT_PIPE = 16 << 10,
   SNAPSHOT_PIPE = 32 << 10,
   COMMAND_PIPE = 64 << 10,
   OUT_PIPE = 256 << 10,
@@ -93,12 +94,6 @@ static bool restored[SECTIONS]; /* the section has a text to be read */
 static char directory[DIRECTORY_MAX];
 static int null_fd;
 static struct timer retry;
-
-static uint64_t now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 pid_t shell_pid(void) { return pid; }
 uint32_t shell_generation(void) { return generation; }
@@ -175,11 +170,9 @@ static void lay_all(void) {
 
 /* ---- what bash reads ---- */
 
-/* All or nothing. A shell that does not read gets no more than it can be expected to read. */
+/* All or nothing; the pipe has room for what a shell is given before it has to read. */
 static void feed(const char *lines, int count) {
-  int waiting = 0;
-  if (input < 0 || count < 0 || count >= LINES_MAX || ioctl(input, FIONREAD, &waiting) < 0 || waiting > LINES_MAX) return;
-  if (write(input, lines, (size_t)count) < 0) return; /* it is dying */
+  if (input < 0 || count >= LINES_MAX || write(input, lines, (size_t)count) < 0) return; /* it is dying */
 }
 
 static int report_line(char *at, size_t room, uint64_t number) {
@@ -187,8 +180,11 @@ static int report_line(char *at, size_t room, uint64_t number) {
   return snprintf(at, room, REPORT_LINE " 2>/proc/%d/fd/%d" KEEP_STATUS, n, n, (int)door_pid(), SLOT_REPORT);
 }
 
+/* The line once more. A shell that does not read gets no more than it can be expected to read. */
 static void feed_report(uint64_t number) {
   char lines[LINES_MAX];
+  int waiting = 0;
+  if (input < 0 || ioctl(input, FIONREAD, &waiting) < 0 || waiting > UNREAD_MAX) return;
   feed(lines, report_line(lines, sizeof lines, number));
 }
 
@@ -308,7 +304,7 @@ static bool start(void) {
   generation++;
   is_new = starting = true;
   wanted = errexit = false;
-  started_at = now_ms();
+  started_at = loop_now();
   reader.count = 0;
   snapshot_restart();
   for (int i = 0; i < SECTIONS; i++) restore_section(i);
@@ -368,7 +364,7 @@ static void take_report(const struct report *report) {
 
 static void on_reports(struct watch *watch, uint32_t events) {
   (void)events;
-  for (;;) {
+  for (int i = 0; i < REPORT_READS; i++) {
     struct report report;
     size_t room;
     char *place = report_place(&reader, &room);
@@ -396,7 +392,7 @@ static void die_running(int code) {
 /* A shell that keeps dying is not started again before somebody needs it. */
 static void restart(void) {
   static int short_lives;
-  short_lives = now_ms() - started_at < SHORT_LIFE_MS ? short_lives + 1 : 0;
+  short_lives = loop_now() - started_at < SHORT_LIFE_MS ? short_lives + 1 : 0;
   if (short_lives > SHORT_LIVES_MAX && !wanted && !command.channel) return;
   if (start()) return lay_all();
   if (errno == EAGAIN || errno == ENOMEM || errno == EMFILE || errno == ENFILE) return timer_set(&retry, RETRY_MS);
@@ -449,7 +445,7 @@ void shell_settle(void) {
 
 static uint64_t random_number(void) {
   uint64_t number = 0;
-  if (getrandom(&number, sizeof number, 0) != sizeof number) number = now_ms() << 20;
+  if (getrandom(&number, sizeof number, 0) != sizeof number) number = loop_now() << 20;
   return (number >> 2 | 1ULL << 60) & ~1ULL;
 }
 
@@ -501,5 +497,6 @@ void shell_open(const char *start_directory, char *const *arguments) {
   for (int i = 0; i < SECTIONS; i++) restore_pours[i].watch.fd = -1;
   make_pipes();
   wanted = true;
-  if (door_open(on_laid, lay_all)) restart();
+  door_open(on_laid, lay_all);
+  restart();
 }
