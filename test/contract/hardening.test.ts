@@ -125,7 +125,8 @@ describe('inside a sandbox', { timeout: 240_000 }, () => {
   });
 
   test('kill -9 -1 ends everything but the sandbox', async () => {
-    const bystander = await box.exec(['cat']);
+    const bystander = await box.exec(['bash', '-c', 'echo up; exec sleep 300']);
+    await bystander.stdout.getReader().read();
     const code = bystander.wait();
     await run(box, ['bash', '-c', 'kill -9 -1']);
     assert.equal(await code, 137);

@@ -20,7 +20,8 @@ import { startServer } from '../support/server.ts';
 const key = 'a-key-of-some-length';
 const config = { auth: { mode: 'keys', keys: `ann=${key}` } };
 const headers = { authorization: `Bearer ${key}`, 'x-librechat-conversation-id': 'chat' };
-const names = allTools.map((tool) => tool.name);
+// Offered where `open_webui.url` is set alone.
+const names = allTools.map((tool) => tool.name).filter((name) => name !== 'fetch_attachments');
 const pwd = '/tmp\n[exit 0 · 0.05 s · /tmp]';
 
 const modes: [string, NonNullable<ClientOptions['versionNegotiation']>, string][] = [
