@@ -55,7 +55,10 @@ describe('inside a sandbox', { timeout: 240_000 }, () => {
 
   test("the session host's directory is mounted read-only and holds only it, its bash and the relay", async () => {
     assert.ok((await mount('/opt/berth')).options.includes('ro'));
-    assert.equal(await tell('cd /opt/berth; find . ! -perm -o=w | sort'), '.\n./bash\n./egress-relay\n./session-host\n0');
+    assert.equal(
+      await tell('cd /opt/berth; find . ! -perm -o=w | sort'),
+      '.\n./bash\n./egress-relay\n./session-host\n0',
+    );
     assert.match(await tell('mount -o remount,rw /opt/berth'), /(permission denied|must be superuser)/i);
   });
 
