@@ -8,6 +8,7 @@ import { SetupError } from './setup/error.ts';
 
 const commands: Record<string, () => Promise<(invocation: Invocation) => Promise<number>>> = {
   serve: async () => (await import('./cli/serve.ts')).serve,
+  guard: async () => (await import('./cli/guard.ts')).guard,
   up: async () => (await import('./cli/up.ts')).up,
   doctor: async () => (await import('./cli/doctor.ts')).doctor,
   config: async () => (await import('./cli/config.ts')).showConfig,

@@ -23,6 +23,10 @@ export const commands = {
     flags: { ...server, rebuild: { type: 'boolean', about: 'make the images anew, from the newest packages' } },
   },
   serve: { about: 'start the server; everything it needs must be there', flags: server },
+  guard: {
+    about: 'stand before the engine’s socket and let through only what the server needs',
+    flags: { ...(config && { config }) },
+  },
   doctor: { about: 'check the engine, the images and the settings', flags: { ...(config && { config }), json } },
   config: {
     about: 'print the settings in force and where each comes from',

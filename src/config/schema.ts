@@ -181,6 +181,13 @@ const docker = z.strictObject({
   host_image: setting(image, 'berth/session-host:latest', 'Image that carries the session host.'),
 });
 
+const guard = z.strictObject({
+  socket: setting(path, '/run/berth/guard.sock', 'Where `berth guard` listens; `docker.host` of the server names it.'),
+  engine: setting(path, '/var/run/docker.sock', 'Socket of the engine that it guards.'),
+  user: optional(whole(), 'Numeric owner of its socket (mode 0660).', "the guard's own user"),
+  group: optional(whole(), 'Numeric group of its socket.', "the guard's own group"),
+});
+
 /** One kind of sandbox, named by the operator. */
 export const template = z.strictObject({
   image: required(image, 'Image; a digest pins it.'),
@@ -329,6 +336,7 @@ export const schema = z.strictObject({
   shell: shell.prefault({}),
   terminal: terminal.prefault({}),
   docker: docker.prefault({}),
+  guard: guard.prefault({}),
   templates: z.record(z.string(), template).prefault({}),
   workspace: workspace.prefault({}),
   tools: tools.prefault({}),
