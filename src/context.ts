@@ -5,6 +5,7 @@ import { destination } from 'pino';
 import { Registry } from 'prom-client';
 import { createApp, type App } from './app.ts';
 import { settleAuth, type Config } from './config.ts';
+import { registerCard } from './doctor/gauges.ts';
 import { Doors } from './egress/doors.ts';
 import { dockerRuntime } from './docker/runtime.ts';
 import { AppError } from './errors.ts';
@@ -27,12 +28,15 @@ import { createPolicy } from './sandbox/policy.ts';
 import { Pool } from './sandbox/pool.ts';
 import type { Runtime } from './sandbox/runtime.ts';
 import { State, type SandboxRow } from './sandbox/state.ts';
+import type { Check } from './setup/checks.ts';
 
 export interface Setup {
   readonly config: Config;
   readonly version: string;
   /** Where the engine may be named (`DOCKER_HOST`, the current docker context). */
   readonly env: NodeJS.ProcessEnv;
+  /** What the doctor found before, for `/metrics`. */
+  readonly card?: readonly Check[];
 }
 
 /** What tests put in place of a part. */
@@ -59,10 +63,11 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   const log = overrides.log ?? createLogger(setup.config.logging);
   const state = stack.use(new State(setup.config.server.state_dir));
   const config = settleAuth(setup.config, state.keys.any());
-  const runtime = stack.use(overrides.runtime?.(state) ?? engine(setup, state, log));
+  const runtime = stack.use(overrides.runtime?.(state) ?? connectEngine(setup, state, log));
   const audit = auditLog(config, log);
   if (audit) stack.use(audit);
   const registry = new Registry();
+  if (setup.card) registerCard(registry, setup.card);
   const terminals = new OpenTerminals();
   const openTerminals = (principal: string) => terminals.count(pool.lives(), principal);
   const limiter = createLimiter(config, openTerminals);
@@ -122,7 +127,8 @@ async function listenOrLetGo(app: App, config: Config): Promise<HttpServer> {
   }
 }
 
-function engine({ config, env }: Setup, state: State, log: Logger): Runtime {
+/** The runtime of an installation, as its settings have it. Throws `engine_unavailable` for an address that makes no sense. */
+export function connectEngine({ config, env }: Omit<Setup, 'version'>, state: State, log: Logger): Runtime {
   return dockerRuntime({
     env,
     instance: state.instance,
@@ -251,8 +257,8 @@ function watchDisk(
 
 const ownProfile = fileURLToPath(new URL('../config/seccomp.json', import.meta.url));
 
-/** By template; those that take the engine's own profile are absent. */
-function seccompProfiles(config: Config): ReadonlyMap<string, string> {
+/** By template; those that take the engine's own profile are absent. Throws an `AppError` for one that can't be read. */
+export function seccompProfiles(config: Config): ReadonlyMap<string, string> {
   const chosen = Object.entries(config.templates).filter(([, template]) => template.seccomp !== 'engine');
   return new Map(chosen.map(([name, template]) => [name, readProfile(name, template.seccomp ?? ownProfile)]));
 }

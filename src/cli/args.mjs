@@ -27,7 +27,10 @@ export const commands = {
     about: 'stand before the engine’s socket and let through only what the server needs',
     flags: { ...(config && { config }) },
   },
-  doctor: { about: 'check the engine, the images and the settings', flags: { ...(config && { config }), json } },
+  doctor: {
+    about: 'check the host, attack throw-away sandboxes, and print what holds',
+    flags: { ...(config && { config }), json, quick: { type: 'boolean', about: 'look only, attack nothing' } },
+  },
   config: {
     about: 'print the settings in force and where each comes from',
     flags: { ...(config && { config }), json },

@@ -1,25 +1,24 @@
-import { type Check } from '../setup/checks.ts';
+import { settleAuth } from '../config.ts';
+import { attackAll } from '../doctor/examination.ts';
+import { exposureChecks } from '../doctor/host.ts';
+import { table } from '../doctor/table.ts';
+import { createLogger } from '../log.ts';
+import { hasStoredKeys } from '../sandbox/key-store.ts';
 import { examine } from '../setup/examine.ts';
 import { type Invocation, settings } from './invocation.ts';
 
 /** Prints what stands in the way of serving, or of serving safely. Exit code 1 when a check fails. */
 export async function doctor(invocation: Invocation): Promise<number> {
-  const { config } = settings(invocation);
-  const checks = await examine(invocation.env, config);
-  const failed = checks.some(({ status }) => status === 'fail');
-  const report = invocation.flags['json'] ? JSON.stringify({ ok: !failed, checks }, null, 2) : table(checks);
-  invocation.out.write(`${report}\n`);
-  return failed ? 1 : 0;
-}
-
-const marks: Record<Check['status'], string> = { ok: 'ok  ', warn: 'warn', fail: 'FAIL' };
-
-function table(checks: readonly Check[]): string {
-  const width = Math.max(...checks.map(({ name }) => name.length));
-  return checks
-    .map(({ name, status, detail, advice }) => {
-      const line = `${marks[status]}  ${name.padEnd(width)}  ${detail}`;
-      return advice ? `${line}\n${' '.repeat(width + 8)}→ ${advice}` : line;
-    })
-    .join('\n');
+  const { env, flags, out, err, stop } = invocation;
+  const { config: asked } = settings(invocation);
+  const config = settleAuth(asked, hasStoredKeys(asked.server.state_dir));
+  const host = [...(await examine(env, config)), ...exposureChecks(config, env)];
+  const reachable = !host.some(({ name, status }) => name === 'engine' && status === 'fail');
+  const log = createLogger({ ...config.logging, level: 'error' });
+  const onTemplate = (template: string) => void (flags['json'] || err.write(`Attacking sandboxes of ${template} …\n`));
+  const attacks = flags['quick'] || !reachable ? [] : await attackAll({ config, env, log, stop, onTemplate });
+  const checks = [...host, ...attacks];
+  const ok = !checks.some(({ status }) => status === 'fail');
+  out.write(flags['json'] ? `${JSON.stringify({ ok, checks }, null, 2)}\n` : table(checks));
+  return ok ? 0 : 1;
 }

@@ -65,8 +65,8 @@ async function serveAndTell(invocation: Invocation, config: Config): Promise<num
   const logFile = join(config.server.state_dir, 'berth.log');
   const log = createLogger(config.logging, destination({ dest: logFile, mkdir: true, sync: true }));
   const key = config.auth.mode === 'keys' ? randomBytes(32).toString('base64url') : undefined;
-  await heedHost(env, config, log);
-  const started = { config: withKey(config, key), version: version(), env };
+  const card = await heedHost(env, config, log, stop);
+  const started = { config: withKey(config, key), version: version(), env, ...(card && { card }) };
   await using server = await startServer(started, { log });
   const proof = await prove(`${server.url}/mcp`, key, stop).catch((error: unknown) => failed(error, logFile));
   out.write(greeting(server, config, proof, logFile));

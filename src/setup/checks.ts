@@ -3,6 +3,10 @@ export interface Check {
   readonly name: string;
   readonly status: 'ok' | 'warn' | 'fail';
   readonly detail: string;
+  /** The template that was tried; absent where the host itself was. */
+  readonly template?: string;
+  /** What it means, where the detail does not say. */
+  readonly meaning?: string;
   /** What to do about it; absent when all is well. */
   readonly advice?: string;
 }
@@ -19,6 +23,8 @@ export interface EngineFacts {
   readonly security: readonly string[];
   readonly liveRestore: boolean;
   readonly runtimes: readonly string[];
+  /** What the engine itself warns of. */
+  readonly warnings: readonly string[];
 }
 
 /** The oldest releases without known ways out of a container. */
@@ -27,6 +33,7 @@ export const recommended = { engine: '29.5.1', runc: '1.3.6' };
 export function engineChecks(facts: EngineFacts): readonly Check[] {
   return [
     ...safetyChecks(facts),
+    userNamespace(facts),
     liveRestore(facts),
     { name: 'storage driver', status: 'ok', detail: facts.storage },
     { name: 'log driver', status: 'ok', detail: `${facts.logging}; sandboxes log nothing to it` },
@@ -40,6 +47,7 @@ export function safetyChecks(facts: EngineFacts): readonly Check[] {
     release('runc version', facts.runc, recommended.runc),
     limits(facts),
     confinement(facts),
+    ...exposure(facts),
   ];
 }
 
@@ -74,6 +82,23 @@ function confinement({ security }: EngineFacts): Check {
   const detail = names.join(', ') || 'none';
   if (names.includes('seccomp')) return { name: 'confinement', status: 'ok', detail };
   return { name: 'confinement', status: 'fail', detail, advice: 'Use an engine and kernel with seccomp.' };
+}
+
+function userNamespace({ security }: EngineFacts): Check {
+  const kind = ['userns', 'rootless'].find((name) => security.some((option) => option.startsWith(`name=${name}`)));
+  if (kind) return { name: 'user namespaces', status: 'ok', detail: kind };
+  const meaning = 'Who becomes root in a sandbox and leaves it is root on the host.';
+  const advice = 'Put {"userns-remap": "default"} into daemon.json, or use a rootless engine.';
+  return { name: 'user namespaces', status: 'warn', detail: 'off', meaning, advice };
+}
+
+/** Only when the engine says of itself that its API is open. */
+function exposure({ warnings }: EngineFacts): readonly Check[] {
+  const [open] = warnings.flatMap((warning) => /API is accessible on (\S+)/.exec(warning)?.[1] ?? []);
+  if (open === undefined) return [];
+  const meaning = "Whoever reaches it is root on the engine's host.";
+  const advice = 'Take "-H tcp://…" away from the engine, or set up TLS with --tlsverify.';
+  return [{ name: 'engine API', status: 'fail', detail: `open without TLS on ${open}`, meaning, advice }];
 }
 
 function liveRestore({ liveRestore }: EngineFacts): Check {

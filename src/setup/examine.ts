@@ -89,6 +89,7 @@ interface Info {
   readonly SecurityOptions?: readonly string[] | null;
   readonly LiveRestoreEnabled?: boolean;
   readonly Runtimes?: Readonly<Record<string, unknown>> | null;
+  readonly Warnings?: readonly string[] | null;
 }
 
 async function readFacts(engine: Engine): Promise<EngineFacts> {
@@ -110,5 +111,6 @@ async function readFacts(engine: Engine): Promise<EngineFacts> {
     security: info.SecurityOptions ?? [],
     liveRestore: info.LiveRestoreEnabled ?? false,
     runtimes: Object.keys(info.Runtimes ?? {}),
+    warnings: info.Warnings ?? [],
   };
 }

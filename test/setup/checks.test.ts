@@ -10,9 +10,10 @@ const facts: EngineFacts = {
   limits: { memory: true, cpu: true, pids: true },
   storage: 'overlay2',
   logging: 'json-file',
-  security: ['name=apparmor', 'name=seccomp,profile=builtin'],
+  security: ['name=apparmor', 'name=seccomp,profile=builtin', 'name=userns'],
   liveRestore: true,
   runtimes: ['runc'],
+  warnings: ['WARNING: No swap limit support'],
 };
 
 const notOk = (changed: Partial<EngineFacts>) =>
@@ -38,7 +39,16 @@ describe('the doctor', () => {
       'fail limits: cgroup v2, systemd; no limit on memory, pids',
     ]));
 
-  test('fails without seccomp', () => assert.deepEqual(notOk({ security: [] }), ['fail confinement: none']));
+  test('fails without seccomp', () =>
+    assert.deepEqual(notOk({ security: ['name=rootless'] }), ['fail confinement: rootless']));
+
+  test('warns where root in a sandbox is root of the host', () =>
+    assert.deepEqual(notOk({ security: ['name=seccomp'] }), ['warn user namespaces: off']));
+
+  test('fails on an engine that is open to the network', () =>
+    assert.deepEqual(notOk({ warnings: ['WARNING: API is accessible on http://0.0.0.0:2375 without encryption.'] }), [
+      'fail engine API: open without TLS on http://0.0.0.0:2375',
+    ]));
 
   test('says what to do about an image that is missing', () => {
     assert.equal(imageCheck('template data', 'berth/data:latest', undefined).advice, '"berth up" makes it.');

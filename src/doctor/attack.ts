@@ -1,0 +1,48 @@
+import type { Template } from '../config.ts';
+import type { Container, DiskQuota } from '../sandbox/runtime.ts';
+import type { Workspace } from '../sandbox/workspace.ts';
+
+/** One sandbox that is thrown away afterwards. */
+export interface Victim {
+  readonly container: Container;
+  readonly workspace: Workspace;
+}
+
+/** What an attack is given: everything a hostile caller has, and the host's view to judge it by. */
+export interface Target extends Victim {
+  /** With its sizes scaled down, so that an attack on them is short. */
+  readonly template: Template;
+  readonly quota: DiskQuota;
+  /** Another sandbox of the same template. */
+  readonly peer: Victim;
+  /** Where the host keeps what PID 1 writes. */
+  logged(): Promise<{ readonly driver: string; readonly bytes: number }>;
+}
+
+export interface Outcome {
+  /** `warn`: it could not be tried, or proves little here. */
+  readonly status: 'ok' | 'warn' | 'fail';
+  /** What happened, in a few words. */
+  readonly detail: string;
+}
+
+export interface Attack {
+  readonly name: string;
+  /** What a failure means; one sentence. */
+  readonly meaning: string;
+  /** How to mend it; one sentence. */
+  readonly advice: string;
+  /** Seconds it may take; absent: 10. An attack that outlasts them counts as a failure. */
+  readonly seconds?: number;
+  /** May reject; that counts as a failure, too. */
+  run(target: Target, signal: AbortSignal): Promise<Outcome>;
+}
+
+export const held = (detail: string): Outcome => ({ status: 'ok', detail });
+export const broken = (detail: string): Outcome => ({ status: 'fail', detail });
+export const untried = (detail: string): Outcome => ({ status: 'warn', detail });
+
+/** Failed when anything is on the list. */
+export function unless(found: readonly string[], detail: string): Outcome {
+  return found.length === 0 ? held(detail) : broken(found.slice(0, 6).join('; '));
+}

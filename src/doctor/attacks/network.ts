@@ -1,0 +1,110 @@
+import { type Attack, broken, held, type Target, unless, untried } from '../attack.ts';
+import { script } from '../exec.ts';
+import { addressesOf, answers, askProxy, isReached, knock, openHostPort, type Place, written } from '../network.ts';
+
+const advice = 'Use "network: none" or "allow-list", or "open" without network_open_unprotected.';
+
+/** Which of the places a sandbox reaches, directly or through its proxy. */
+async function reached({ container, template }: Target, places: readonly Place[], signal: AbortSignal) {
+  const direct = await knock(container, places, signal);
+  const proxied = template.network === 'allow-list' ? await askProxy(container, places, signal) : new Map();
+  if (template.network === 'allow-list' && places.length > 0 && proxied.size === 0) throw new Error('no proxy answers');
+  return places.flatMap((place) => {
+    if (isReached(direct.get(place))) return [`${written(place)} is reached`];
+    return / 2\d\d/.test(proxied.get(place) ?? '') ? [`${written(place)} is reached through the proxy`] : [];
+  });
+}
+
+const hostPorts: Attack = {
+  name: 'host ports',
+  meaning: 'A sandbox can talk to what listens on the host: databases, admin pages, the engine.',
+  advice,
+  async run(target, signal) {
+    await using port = await openHostPort();
+    if (port.places.length === 0) return untried('this host has no address that it answers on itself');
+    const found = await reached(target, port.places, signal);
+    return unless(found, `none of the host's ${port.places.length} addresses answers`);
+  },
+};
+
+const peers: Attack = {
+  name: 'peers',
+  meaning: 'One sandbox can attack, or be read by, the sandbox of another user.',
+  advice,
+  async run(target, signal) {
+    await script(target.container, ': > /dev/shm/doctor; : > /tmp/doctor', { signal });
+    const look = 'for f in /dev/shm/doctor /tmp/doctor; do [[ -e $f ]] && echo "$f is shared"; done';
+    const { output } = await script(target.peer.container, look, { signal });
+    const shared = output.split('\n').filter(Boolean);
+    const addresses = await addressesOf(target.peer.container, signal);
+    const places = addresses.map((address) => ({ address, port: 1 }));
+    const own = await knock(target.peer.container, places, signal);
+    if (![...own.values()].every(isReached)) return untried('the peer does not answer at its own address');
+    const found = [...shared, ...(await reached(target, places, signal))];
+    return unless(found, addresses.length ? `${addresses.join(', ')} does not answer` : 'a peer has no address');
+  },
+};
+
+/** Of most clouds, of AWS over IPv6, of Alibaba, of Azure's host. */
+const metadataPlaces: readonly Place[] = [
+  { address: '169.254.169.254', port: 80 },
+  { address: 'fd00:ec2::254', port: 80 },
+  { address: '100.100.100.200', port: 80 },
+  { address: '168.63.129.16', port: 80 },
+];
+
+const metadata: Attack = {
+  name: 'cloud metadata',
+  meaning: "A sandbox can take the machine's cloud credentials.",
+  advice,
+  async run(target, signal) {
+    const found = await reached(target, metadataPlaces, signal);
+    if (found.length > 0) return broken(found.join('; '));
+    if (!target.template.network_open_unprotected || target.template.network !== 'open')
+      return held('169.254.169.254 and its kin do not answer');
+    const there = await answers('169.254.169.254', 80);
+    return there ? held('not reached, though the host is') : untried('nothing answers there, not even the host');
+  },
+};
+
+/** A question for example.com, in the DNS's own format. */
+const question = '\\x12\\x34\\x01\\0\\0\\x01\\0\\0\\0\\0\\0\\0\\x07example\\x03com\\0\\0\\x01\\0\\x01';
+
+const dns: Attack = {
+  name: 'DNS',
+  meaning: 'Data can leave the sandbox in the names that it asks for, whatever else is shut.',
+  advice: 'Use "network: none" or "allow-list": their sandboxes have no resolver.',
+  async run({ container, template }, signal) {
+    if (template.network === 'open') return held('open by the template');
+    const text = `
+      servers=(127.0.0.11 8.8.8.8 1.1.1.1)
+      while read -r word server _; do [[ $word == nameserver ]] && servers+=("$server"); done < /etc/resolv.conf
+      for server in "\${servers[@]}"; do
+        exec 3<> "/dev/udp/$server/53" || continue
+        printf '${question}' >&3
+        LC_ALL=C read -r -n 1 -t 1 byte <&3 && [[ $byte == $'\\x12' ]] && echo "answer $server"
+        exec 3>&-
+      done`;
+    const { output } = await script(container, text, { signal });
+    return unless(
+      [...output.matchAll(/^answer (\S+)$/gm)].map(([, server]) => `${server} answers`),
+      'no resolver answers',
+    );
+  },
+};
+
+const engineSocket: Attack = {
+  name: 'engine socket',
+  meaning: 'Whoever reaches the engine is root on its host.',
+  advice: "Take the engine's socket out of the template's mounts.",
+  async run({ container }, signal) {
+    const text = `
+      for f in /var/run/docker.sock /run/docker.sock /run/containerd/containerd.sock /run/podman/podman.sock \\
+        /var/run/crio/crio.sock; do [[ -e $f ]] && echo "$f"; done
+      while read -r line; do [[ $line == *docker*.sock || $line == *containerd*.sock ]] && echo "\${line##* }"; done < /proc/net/unix`;
+    const { output } = await script(container, text, { signal });
+    return unless(output.split('\n').filter(Boolean), 'not there');
+  },
+};
+
+export const networkAttacks = [hostPorts, peers, metadata, dns, engineSocket] as const;

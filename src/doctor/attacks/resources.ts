@@ -1,0 +1,119 @@
+import { type Attack, broken, held, type Target, unless, untried } from '../attack.ts';
+import type { Container } from '../../sandbox/runtime.ts';
+import { begin, script } from '../exec.ts';
+
+const MiB = 1024 ** 2;
+const size = (bytes: number): string => `${Math.round(bytes / MiB)} MiB`;
+
+const killAll: Attack = {
+  name: 'kill -9 -1',
+  meaning: 'One command of a model ends its sandbox, and everything that ran in it.',
+  advice: '"berth up" builds the session host anew.',
+  async run({ container, workspace }, signal) {
+    await script(container, 'kill -9 -1', { signal });
+    if (!(await container.state(signal)).running) return broken('the sandbox ended');
+    const { stdout } = await workspace.shell.run('echo alive', { timeout: 5, signal });
+    return Buffer.from(stdout.head).toString() === 'alive\n'
+      ? held('the shell is back')
+      : broken('no shell afterwards');
+  },
+};
+
+const memory: Attack = {
+  name: 'memory hog',
+  meaning: "One sandbox can take the host's memory, and with it every other sandbox.",
+  advice: 'Enable the memory cgroup controller of the host, and swap accounting where cgroups are v1.',
+  seconds: 15,
+  async run({ container, template }, signal) {
+    const { memoryLimit } = await container.usage(signal);
+    if (memoryLimit !== template.memory) return broken(`the limit in force is ${size(memoryLimit)}`);
+    const text = `x=xxxxxxxx; while ((\${#x} < ${4 * template.memory})); do x=$x$x; done`;
+    const { code } = await script(container, text, { signal });
+    if (code === 0) return broken(`${size(2 * template.memory)} and more were had`);
+    if (!(await container.state(signal)).running) return broken('the sandbox ended with the hog');
+    return held(`killed at ${size(memoryLimit)}`);
+  },
+};
+
+/** Writes until it is refused, at most so many MiB; prints how many were written. */
+const fill = `
+  printf -v block '%1048576s' ''
+  for ((i = 0; i < $2; i++)); do { printf %s "$block" >> "$1"; } 2> /dev/null || break; done
+  echo "$i"; rm -f "$1" 2> /dev/null || : > "$1"`;
+
+async function filled({ container }: Target, file: string, bytes: number, signal: AbortSignal): Promise<string[]> {
+  const most = Math.ceil(bytes / MiB);
+  const { output } = await script(container, fill, { args: [file, String(2 * most)], signal });
+  const written = Number(/^\d+/m.exec(output)?.[0] ?? 0);
+  return written > most ? [`${file} took ${written} MiB of ${most}`] : [];
+}
+
+const disk: Attack = {
+  name: 'disk fill',
+  meaning: "One sandbox can fill the host's disk.",
+  advice:
+    'Give the engine a file system with project quotas, or run as root on the engine’s host for `workspace.quota: loop`.',
+  seconds: 20,
+  async run(target, signal) {
+    const { quota, template } = target;
+    const small = [
+      ...(await filled(target, '/tmp/doctor', template.tmp, signal)),
+      ...(await filled(target, '/dev/shm/doctor', 16 * MiB, signal)),
+    ];
+    if (small.length > 0) return broken(small.join('; '));
+    if (quota.kind === 'watch')
+      return untried('/tmp is capped; the workspace is only watched: too big a sandbox is stopped some time after');
+    const found = await filled(target, '/workspace/doctor', template.disk, signal);
+    return unless(found, `capped at ${size(template.disk)} by ${quota.detail}`);
+  },
+};
+
+const log: Attack = {
+  name: 'log flood',
+  meaning: "What PID 1 writes lands in a log on the host's disk, past every quota.",
+  advice: 'Berth asks for the log driver none; look at what stands between it and the engine.',
+  async run(target, signal) {
+    const text = `
+      printf -v block '%1048576s' ''
+      for f in /proc/1/fd/1 /proc/1/fd/2 /dev/console; do
+        for i in 1 2 3 4; do { printf %s "$block" > "$f"; } 2> /dev/null || break; done
+      done`;
+    await script(target.container, text, { signal });
+    const { driver, bytes } = await target.logged();
+    if (driver === 'none' && bytes === 0) return held('0 bytes on the host');
+    return broken(`${bytes} bytes in the log driver ${driver}`);
+  },
+};
+
+const forks: Attack = {
+  name: 'fork bomb',
+  meaning: "One sandbox can take the host's processes, and nothing can be started or ended any more.",
+  advice: 'Enable the pids cgroup controller of the host.',
+  seconds: 25,
+  async run({ container, template, peer }, signal) {
+    await using _bomb = await begin(container, 'bomb() { bomb | bomb & }; bomb; read -r', signal);
+    const pids = await fullOf(container, template.pids, signal);
+    if (pids > template.pids) return broken(`${pids} processes, ${template.pids} allowed`);
+    const asked = performance.now();
+    await script(peer.container, 'echo alive', { signal });
+    const answered = performance.now() - asked;
+    const began = performance.now();
+    await container.remove();
+    const removed = performance.now() - began;
+    const times = `at ${pids} processes a neighbour answered in ${seconds(answered)}, the sandbox was gone in ${seconds(removed)}`;
+    return answered < 5000 && removed < 10_000 ? held(times) : broken(times);
+  },
+};
+
+const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
+
+/** The most processes seen until the limit is nearly reached, or three seconds have passed. */
+async function fullOf(container: Container, limit: number, signal: AbortSignal): Promise<number> {
+  let most = 0;
+  for (const end = performance.now() + 3000; performance.now() < end && most < limit * 0.9;)
+    most = Math.max(most, (await container.usage(signal)).pids);
+  return most;
+}
+
+/** One after another: each would spoil the next one's measures. The last one leaves no sandbox. */
+export const resourceAttacks = [killAll, memory, disk, log, forks] as const;

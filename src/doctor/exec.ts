@@ -1,0 +1,47 @@
+import type { Container } from '../sandbox/runtime.ts';
+
+/** The bash that every sandbox has, whatever its image. */
+const bash = '/opt/berth/bash';
+const longest = 256 * 1024;
+
+/** Runs a script of bash alone; what it wrote on both streams, cut at a bound, and its exit code. Its stdin stays open. */
+export async function script(
+  container: Container,
+  text: string,
+  { args = [], signal }: { args?: readonly string[]; signal: AbortSignal },
+): Promise<{ readonly output: string; readonly code: number }> {
+  await using process = await container.exec([bash, '-c', `exec 2>&1\n${text}`, 'doctor', ...args], { signal });
+  const ended = Promise.all([bounded(process.stdout), bounded(process.stderr)]).then(async ([output]) => {
+    return { output, code: await process.wait() };
+  });
+  return await orAborted(ended, signal);
+}
+
+/** Starts a script and looks no further. */
+export async function begin(container: Container, text: string, signal: AbortSignal): Promise<AsyncDisposable> {
+  const process = await container.exec([bash, '-c', text], { signal });
+  for (const stream of [process.stdout, process.stderr]) void bounded(stream).catch(() => {});
+  void process.wait().catch(() => {});
+  return process;
+}
+
+async function bounded(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of stream) if (text.length < longest) text += decoder.decode(chunk, { stream: true });
+  return text.slice(0, longest);
+}
+
+/** The promise's value; rejects with the signal's reason when that aborts first. */
+export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason as Error);
+  signal.addEventListener('abort', abort);
+  if (signal.aborted) abort();
+  promise.catch(() => {});
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

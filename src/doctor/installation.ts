@@ -1,0 +1,131 @@
+import { mkdtempSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../config.ts';
+import { connectEngine, seccompProfiles } from '../context.ts';
+import { findEngine } from '../docker/address.ts';
+import { Engine } from '../docker/client.ts';
+import { loggedBy } from '../docker/logged.ts';
+import { Doors } from '../egress/doors.ts';
+import type { Logger } from '../log.ts';
+import { SandboxOpener } from '../sandbox/opener.ts';
+import { newVolume } from '../sandbox/roster.ts';
+import type { DiskQuota, Runtime } from '../sandbox/runtime.ts';
+import { State, type SandboxRow } from '../sandbox/state.ts';
+import type { Target, Victim } from './attack.ts';
+
+export interface InstallationOptions {
+  readonly config: Config;
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: Logger;
+  /** What tests put in place of the engine's side. */
+  readonly runtime?: (state: State) => Runtime;
+}
+
+const MiB = 1024 ** 2;
+/** Seconds after which a sandbox ends by itself when the doctor was killed. */
+const orphanAfter = 60;
+
+/**
+ * An installation of its own, with the operator's templates: another instance id, another state. It sees no sandbox of
+ * any other. Disposing removes everything that it made.
+ */
+export class Installation implements AsyncDisposable {
+  readonly #config: Config;
+  readonly #engine: Engine;
+  readonly #state: State;
+  readonly #runtime: Runtime;
+  readonly #opener: SandboxOpener;
+  readonly #held: AsyncDisposableStack;
+  #last = 0;
+
+  /** Throws when there is no place for its state. */
+  constructor({ config, env, log, runtime }: InstallationOptions) {
+    using undo = new DisposableStack();
+    mkdirSync(config.server.state_dir, { recursive: true, mode: 0o700 });
+    const directory = mkdtempSync(join(config.server.state_dir, 'dr-'));
+    undo.defer(() => rmSync(directory, { recursive: true, force: true }));
+    this.#config = scaledDown(config, directory);
+    this.#engine = undo.use(new Engine(findEngine(env, config.docker.host), config.docker.call_timeout));
+    this.#state = undo.use(new State(directory));
+    this.#runtime = runtime?.(this.#state) ?? connectEngine({ config: this.#config, env }, this.#state, log);
+    this.#held = new AsyncDisposableStack();
+    this.#opener = new SandboxOpener({
+      runtime: this.#runtime,
+      state: this.#state,
+      config: this.#config,
+      log,
+      seccomp: seccompProfiles(this.#config),
+      egress: new Doors({ directory: join(directory, 'egress'), log }),
+      decorate: (workspace) => workspace,
+    });
+    const settled = undo.move();
+    this.#held.defer(() => settled.dispose());
+    this.#held.use(this.#runtime);
+    this.#held.defer(() => this.clear());
+  }
+
+  quota(): Promise<DiskQuota> {
+    return this.#runtime.quota();
+  }
+
+  /** Two sandboxes of the template: one to attack, one beside it. Rejects as any first call on the template would. */
+  async target(template: string, signal: AbortSignal): Promise<Target> {
+    const opened = await Promise.allSettled([this.#open(template, signal), this.#open(template, signal)]);
+    const [own, peer] = opened.map((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    }) as [Victim, Victim];
+    return {
+      ...own,
+      peer,
+      template: this.#config.templates[template]!,
+      quota: await this.quota(),
+      logged: () => loggedBy(this.#engine, own.container.id),
+    };
+  }
+
+  async #open(template: string, signal: AbortSignal): Promise<Victim> {
+    const row = this.#row(template);
+    this.#state.insert(row);
+    const live = this.#held.use(await this.#opener.open(row, signal));
+    return { container: live.container, workspace: live.workspace };
+  }
+
+  #row(template: string): SandboxRow {
+    const handle = `doctor-${++this.#last}`;
+    const volume = newVolume(this.#state.instance, handle);
+    const now = Date.now();
+    const life = { state: 'live', created: now, lastUsed: now, expires: null, lost: [] } as const;
+    return { handle, principal: 'doctor', scopeKind: 'handle', scopeId: handle, template, volume, ...life };
+  }
+
+  /** Removes every sandbox and workspace there is. */
+  async clear(): Promise<void> {
+    for (const record of await this.#runtime.list()) await this.#runtime.container(record).remove();
+    for (const volume of await this.#runtime.volumes()) await this.#runtime.removeVolume(volume);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#held.disposeAsync();
+  }
+}
+
+/** Sizes are what an attack on them takes time for; what keeps them is the same for any size. */
+function scaledDown(config: Config, directory: string): Config {
+  const templates = Object.entries(config.templates).map(([name, template]) => {
+    const [memory, disk, tmp] = [256, 64, 32].map((most) => most * MiB) as [number, number, number];
+    const least = {
+      memory: Math.min(template.memory, memory),
+      disk: Math.min(template.disk, disk),
+      tmp: Math.min(template.tmp, tmp),
+      pids: Math.min(template.pids, 128),
+    };
+    return [name, { ...template, ...least, warm: 0 }] as const;
+  });
+  return {
+    ...config,
+    server: { ...config.server, state_dir: directory },
+    session: { ...config.session, orphan_after: orphanAfter },
+    templates: Object.fromEntries(templates),
+  };
+}
