@@ -71,6 +71,7 @@ function gauges(registry: Registry, pool: () => Promise<PoolHealth>, sessions: (
       const { sandboxes } = await pool();
       this.set({ state: 'known' }, sandboxes.known);
       this.set({ state: 'running' }, sandboxes.running);
+      this.set({ state: 'waiting' }, sandboxes.waiting ?? 0);
     },
   });
 }

@@ -53,6 +53,7 @@ function watched(live: Live, note: Note): Live {
     activity: () => live.activity(),
     alive: () => live.alive(),
     closed: live.closed,
+    endsBecause: (why) => live.endsBecause?.(why),
     claimedBy(row) {
       handedOn = true;
       const owned = note.of(row);

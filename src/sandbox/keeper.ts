@@ -66,6 +66,7 @@ export class Keeper {
     const { live } = entry;
     if (!live) return;
     using timers = new Timers();
+    live.endsBecause?.(why);
     await live.container.remove();
     await Promise.race([live.closed, timers.after(deathNotice)]);
     this.#died(entry, live, why);

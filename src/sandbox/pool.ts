@@ -150,7 +150,12 @@ export class Pool implements Sandboxes, AsyncDisposable {
     const live = this.#roster.all().flatMap((entry) => entry.live ?? []);
     return {
       engine: await this.#engineInfo(),
-      sandboxes: { known: this.#options.state.count(), running: live.length, limit: this.#options.maxSandboxes },
+      sandboxes: {
+        known: this.#options.state.count(),
+        running: live.length,
+        limit: this.#options.maxSandboxes,
+        waiting: this.#admission.waiting,
+      },
       shellAlive: live.every((one) => one.alive()),
     };
   }

@@ -49,7 +49,13 @@ export interface SandboxInfo {
 
 export interface PoolHealth {
   readonly engine: EngineInfo | null;
-  readonly sandboxes: { readonly known: number; readonly running: number; readonly limit: number };
+  readonly sandboxes: {
+    readonly known: number;
+    readonly running: number;
+    readonly limit: number;
+    /** First calls that wait for a place. */
+    readonly waiting?: number;
+  };
   /** False when a running sandbox's shell does not answer; true when none runs. */
   readonly shellAlive: boolean;
 }

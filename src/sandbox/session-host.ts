@@ -1,7 +1,9 @@
 import type { Config } from '../config.ts';
 import type { Logger } from '../log.ts';
 import { bootName, loadNotes, type CommandStore } from './command-store.ts';
-import { Link, type Greeting, type LinkEvents, type LiveFrame } from './link.ts';
+import { degraded } from './fallback/degraded.ts';
+import { FallbackLink } from './fallback/link.ts';
+import { Link, type Greeting, type HostLink, type LinkEvents, type LiveFrame } from './link.ts';
 import type { Activity } from './live.ts';
 import type { Container } from './runtime.ts';
 import { ShellRunner } from './shell-runner.ts';
@@ -17,8 +19,12 @@ export interface SessionHost extends AsyncDisposable {
   activity(): Promise<Activity>;
   /** False while the host can't be reached. */
   alive(): boolean;
+  /** Gives the clause for `closed`. */
+  endsBecause?(why: string): void;
   /** Resolves with a clause such as `its container ended` when the sandbox can't be used any more. */
   readonly closed: Promise<string>;
+  /** Sentences: what is missing without a session host in the sandbox. Empty where one runs. */
+  readonly degraded: readonly string[];
 }
 
 export interface SessionHostOptions {
@@ -40,22 +46,40 @@ const minimumPage = 4096;
 
 /** Connects to the container's session host and takes over what an earlier server left there. */
 export async function openShellHost(container: Container, options: SessionHostOptions): Promise<SessionHost> {
-  const host = new Host(container, options);
+  const host = new Host(new Link(container, options), options, []);
+  await host.connect();
+  return host;
+}
+
+/**
+ * Does without a session host, in a container that was made for that. `used`: an earlier server used it; what that one
+ * left there is ended. Rejects `unsupported` when the image has no shell that starts.
+ */
+export async function openFallback(
+  container: Container,
+  options: SessionHostOptions & { readonly used: boolean },
+): Promise<SessionHost> {
+  const { config, log, used } = options;
+  const cwd = config.security?.working_directory ?? '/workspace';
+  const link = new FallbackLink(container, { log, used, shell: config.shell.default_shell, cwd });
+  const host = new Host(link, options, degraded);
   await host.connect();
   return host;
 }
 
 class Host implements SessionHost, LinkEvents {
-  readonly #link: Link;
+  readonly #link: HostLink;
   readonly #runner: ShellRunner;
   readonly #store: CommandStore | undefined;
   readonly shell: Shell;
   readonly terminals: Terminals;
   readonly closed: Promise<string>;
+  readonly degraded: readonly string[];
 
-  constructor(container: Container, options: SessionHostOptions) {
+  constructor(link: HostLink, options: SessionHostOptions, missing: readonly string[]) {
     const { shell, terminal } = options.config;
-    this.#link = new Link(container, options);
+    this.#link = link;
+    this.degraded = missing;
     this.#store = options.store;
     this.#runner = new ShellRunner({
       link: this.#link,
@@ -106,6 +130,10 @@ class Host implements SessionHost, LinkEvents {
 
   alive(): boolean {
     return this.#link.isAttached;
+  }
+
+  endsBecause(why: string): void {
+    this.#link.endsBecause(why);
   }
 
   #lost(reason: string): void {

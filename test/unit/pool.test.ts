@@ -365,7 +365,7 @@ test('a ready sandbox is nobody’s: no list, no count, no handle shows it', asy
   pool.start();
   await settled(engine, 2);
   assert.deepEqual(await pool.list({ id: 'alice' }), []);
-  assert.deepEqual((await pool.health()).sandboxes, { known: 0, running: 0, limit: 10 });
+  assert.deepEqual((await pool.health()).sandboxes, { known: 0, running: 0, limit: 10, waiting: 0 });
   await assert.rejects(pool.acquire(byHandle(engine.opened[0] ?? '')), { code: 'not_found' });
 });
 

@@ -286,6 +286,18 @@ test('a container that ends loses its command, and says so', async () => {
   assert.equal(await host.closed, 'its container ended');
 });
 
+test('a command in a sandbox that is stopped for a reason is told the reason', async () => {
+  const container = new ScriptedHost();
+  await using host = await open(container);
+  const running = host.shell.run('x');
+  await container.next('run');
+  host.endsBecause?.('its owner used too much');
+  await container.remove();
+  const { cause } = await running;
+  assert.equal(cause?.message, 'The sandbox was lost while the command ran: its owner used too much.');
+  assert.equal(await host.closed, 'its owner used too much');
+});
+
 test('another host behind the same name is another sandbox', async () => {
   const container = new ScriptedHost();
   await using host = await open(container);
