@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "client.h"
+#include "stranger.h"
 
 enum { OWN_FILES = 4096, SACRIFICE = 200, REPORT_FD = 3 };
 
@@ -46,7 +46,7 @@ static void reset_signals(void) {
 
 /* /proc/self belongs to root until the process is dumpable, so the secrets go first. */
 static void raise_memory_score(void) {
-  client_erase_token();
+  strangers_erase_token();
   prctl(PR_SET_DUMPABLE, 1);
   int score = memory_score + SACRIFICE > 1000 ? 1000 : memory_score + SACRIFICE;
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

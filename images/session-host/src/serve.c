@@ -95,7 +95,7 @@ int serve(const struct serve *options) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   child_prepare();
   loop_open();
-  if (!client_listen(options->socket, options->orphan_seconds) || go_silent() < 0) {
+  if (!client_await(options->socket, options->orphan_seconds) || go_silent() < 0) {
     perror("session-host serve");
     return 1;
   }

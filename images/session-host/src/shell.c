@@ -15,40 +15,21 @@
 #include "child.h"
 #include "door.h"
 #include "owner.h"
+#include "pipes.h"
 #include "pour.h"
 #include "process.h"
 #include "report.h"
+#include "script.h"
 #include "snapshot.h"
 
 enum {
-  LINES_MAX = 4096,     /* what is written to bash at once */
-  UNREAD_MAX = 1024,    /* so much before bash gets a second report's line */
-  REPORT_READS = 8,     /* then others have their turn */
-  /* Sizes of pipes. The kernel allows each user 16,384 pages of pipes, sandboxes taken together, so idle pipes are small. */
-  SMALL_PIPE = 4096,
-  INPUT_PIPE = 16 << 10,
-  SNAPSHOT_PIPE = 32 << 10,
-  COMMAND_PIPE = 64 << 10,
-  OUT_PIPE = 256 << 10,
+  UNREAD_MAX = 1024,  /* so much before bash gets a second report's line */
+  REPORT_READS = 8,   /* then others have their turn */
   SHORT_LIFE_MS = 1000,
   SHORT_LIVES_MAX = 3,
   RETRY_MS = 200,
 };
-/* Behind a line that may fail: errexit leaves it alone, and where there was no door to open PIPESTATUS stays as it was. */
-#define KEEP_STATUS " || case 1 in esac\n"
 static const char OWN_BASH[] = "/opt/berth/bash";
-
-/* A pipe between bash and the host; the host keeps both ends, so that it never hangs up. */
-struct line {
-  struct watch watch; /* the end that the host reads */
-  int far;            /* the end that the door holds too */
-};
-
-/* The pipes of one command. They are made, and laid into the door, before the command comes. */
-struct pipes {
-  int text[2], out[2], err[2];
-  bool made;
-};
 
 /* A command on its way. */
 struct command {
@@ -109,51 +90,7 @@ bool shell_is_new(void) {
   return news;
 }
 
-/* ---- pipes ---- */
-
-static void close_end(int *fd) {
-  if (*fd >= 0) close(*fd);
-  *fd = -1;
-}
-
-static void close_pipes(void) {
-  int *ends[] = {&pipes.text[0], &pipes.text[1], &pipes.out[0], &pipes.out[1], &pipes.err[0], &pipes.err[1]};
-  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) close_end(ends[i]);
-  pipes.made = false;
-}
-
-static bool make_pipes(void) {
-  pipes = (struct pipes){{-1, -1}, {-1, -1}, {-1, -1}, true};
-  if (pipe2(pipes.text, O_CLOEXEC) == 0 && pipe2(pipes.out, O_CLOEXEC) == 0 && pipe2(pipes.err, O_CLOEXEC) == 0) {
-    fcntl(pipes.text[1], F_SETFL, O_NONBLOCK);
-    fcntl(pipes.out[0], F_SETFL, O_NONBLOCK);
-    fcntl(pipes.err[0], F_SETFL, O_NONBLOCK);
-    fcntl(pipes.text[1], F_SETPIPE_SZ, SMALL_PIPE);
-    fcntl(pipes.out[0], F_SETPIPE_SZ, SMALL_PIPE);
-    fcntl(pipes.err[0], F_SETPIPE_SZ, SMALL_PIPE);
-    return true;
-  }
-  int error = errno;
-  close_pipes();
-  return errno = error, false;
-}
-
-static void close_line(struct line *line) {
-  watch_close(&line->watch);
-  close_end(&line->far);
-}
-
-static bool make_line(struct line *line, int size) {
-  int ends[2];
-  close_line(line);
-  if (pipe2(ends, O_CLOEXEC) < 0) return false;
-  fcntl(ends[0], F_SETFL, O_NONBLOCK);
-  fcntl(ends[0], F_SETPIPE_SZ, size);
-  line->watch.fd = ends[0];
-  line->far = ends[1];
-  watch_set(&line->watch, EPOLLIN);
-  return true;
-}
+/* ---- what bash opens ---- */
 
 /* Puts everything that bash may have to open into the door, and what is over out of it. */
 static void lay_all(void) {
@@ -171,50 +108,26 @@ static void lay_all(void) {
 /* ---- what bash reads ---- */
 
 /* All or nothing; the pipe has room for what a shell is given before it has to read. */
-static void feed(const char *lines, int count) {
-  if (input < 0 || count >= LINES_MAX || write(input, lines, (size_t)count) < 0) return; /* it is dying */
-}
-
-static int report_line(char *at, size_t room, uint64_t number) {
-  unsigned long long n = number;
-  return snprintf(at, room, REPORT_LINE " 2>/proc/%d/fd/%d" KEEP_STATUS, n, n, (int)door_pid(), SLOT_REPORT);
+static void feed(const char *script, size_t count) {
+  if (input < 0 || write(input, script, count) < 0) return; /* it is dying */
 }
 
 /* The line once more. A shell that does not read gets no more than it can be expected to read. */
 static void feed_report(uint64_t number) {
-  char lines[LINES_MAX];
+  char script[SCRIPT_MAX];
   int waiting = 0;
   if (input < 0 || ioctl(input, FIONREAD, &waiting) < 0 || waiting > UNREAD_MAX) return;
-  feed(lines, report_line(lines, sizeof lines, number));
+  feed(script, script_report(script, number));
 }
 
-/* Sets `$?` and is nothing that errexit or an ERR trap would act on. */
-static int status_prefix(char *at, size_t room, uint8_t status) {
-  if (status == 0) return snprintf(at, room, " [[ 1 ]];");
-  if (status == 1) return snprintf(at, room, " [[ '' ]] && [[ 1 ]];");
-  return snprintf(at, room, " (exit %d) && [[ 1 ]];", status);
-}
-
-/*
- * `!` keeps errexit and an ERR trap from acting on the `.` itself, whose status stays in PIPESTATUS. When errexit is set
- * already, `!` would switch it off for the text too, so the text sets it.
- */
-static int source_line(char *at, size_t room) {
-  static const char format[] = " ! \\. /proc/%d/fd/%d </dev/null >/proc/%d/fd/%d 2>/proc/%d/fd/%d\n";
-  int door = (int)door_pid();
-  return snprintf(at, room, format, door, SLOT_TEXT, door, SLOT_OUT, door, SLOT_ERR);
-}
-
-static void widen_pipes(void) {
-  fcntl(pipes.out[1], F_SETPIPE_SZ, OUT_PIPE);
-  fcntl(pipes.err[1], F_SETPIPE_SZ, COMMAND_PIPE);
-  if (command.count >= SMALL_PIPE) fcntl(pipes.text[1], F_SETPIPE_SZ, COMMAND_PIPE);
+static void feed_start(void) {
+  char script[SCRIPT_MAX];
+  feed(script, script_start(script, restored));
 }
 
 static void pour_text(void) {
-  char prefix[LINES_MAX] = "set -e;";
-  size_t extra = 0;
-  if (errexit) extra = strlen(prefix) + (size_t)status_prefix(prefix + strlen(prefix), LINES_MAX / 2, command.status);
+  char prefix[SCRIPT_MAX];
+  size_t extra = script_prefix(prefix, command.status, errexit);
   char *text = extra ? realloc(command.text, command.count + extra) : NULL;
   if (text) {
     memmove(text + extra, text, command.count);
@@ -222,34 +135,19 @@ static void pour_text(void) {
     command.text = text;
     command.count += extra;
   }
+  pipes_widen(&pipes, command.count);
   pour_begin(&text_pour, pipes.text[1], command.text, command.count);
   pipes.text[1] = -1;
   command.text = NULL;
 }
 
 static void feed_command(void) {
-  char lines[LINES_MAX];
-  int count = errexit ? snprintf(lines, sizeof lines, " \\set +e;") : 0;
-  count += status_prefix(lines + count, sizeof lines - (size_t)count, command.status);
-  count += source_line(lines + count, sizeof lines - (size_t)count);
-  count += report_line(lines + count, sizeof lines - (size_t)count, command.number);
-  count += snprintf(lines + count, sizeof lines - (size_t)count, " %s >/proc/%d/fd/%d 2>/dev/null" KEEP_STATUS,
-                    snapshot_line, (int)door_pid(), SLOT_SNAPSHOT);
-  char path[SCRUB_MAX / 2];
+  char script[SCRIPT_MAX], path[SCRUB_MAX / 2];
   snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)door_pid(), SLOT_TEXT);
   stream_scrub(&command.channel->streams[1], path);
-  if (command.text) widen_pipes(), pour_text();
+  if (command.text) pour_text();
   command.fed = true;
-  feed(lines, count);
-}
-
-static void feed_start(void) {
-  static const char first[] = " set +H +o history; PS1= PS2= PROMPT_COMMAND=\n";
-  feed(first, sizeof first - 1);
-  for (int i = 0; i < SECTIONS; i++) {
-    char line[LINES_MAX];
-    if (restored[i]) feed(line, snprintf(line, sizeof line, " ! \\. /proc/%d/fd/%d </dev/null\n", (int)door_pid(), SLOT_RESTORE + i));
-  }
+  feed(script, script_command(script, command.status, errexit, command.number));
 }
 
 /* ---- starting ---- */
@@ -292,7 +190,7 @@ static pid_t spawn(int stdin_fd) {
 
 static bool start(void) {
   int ends[2];
-  if (!make_line(&reports, SMALL_PIPE) || !make_line(&snapshots, SNAPSHOT_PIPE) || pipe2(ends, O_CLOEXEC) < 0) return false;
+  if (!line_make(&reports, SMALL_PIPE) || !line_make(&snapshots, SNAPSHOT_PIPE) || pipe2(ends, O_CLOEXEC) < 0) return false;
   pid_t started = spawn(ends[0]);
   int error = errno;
   close(ends[0]);
@@ -329,8 +227,8 @@ static void finish(enum how how, int code) {
   text_pour.done = 0;
   free(command.text);
   command.text = NULL;
-  close_pipes();
-  make_pipes();
+  pipes_close(&pipes);
+  pipes_make(&pipes);
   lay_all();
 }
 
@@ -451,7 +349,7 @@ static uint64_t random_number(void) {
 
 bool shell_run(struct channel *channel, uint8_t status, char *text, size_t count) {
   bool lay = !pipes.made || pid <= 0;
-  if (!pipes.made && !make_pipes()) return false;
+  if (!pipes.made && !pipes_make(&pipes)) return false;
   if (pid <= 0 && !start()) return false;
   command = (struct command){.channel = channel, .text = text, .count = count, .status = status, .number = random_number()};
   latest = channel->id;
@@ -495,7 +393,7 @@ void shell_open(const char *start_directory, char *const *arguments) {
   snapshots.watch.ready = on_snapshots;
   snprintf(directory, sizeof directory, "%s", home);
   for (int i = 0; i < SECTIONS; i++) restore_pours[i].watch.fd = -1;
-  make_pipes();
+  pipes_make(&pipes);
   wanted = true;
   door_open(on_laid, lay_all);
   restart();
