@@ -1,5 +1,14 @@
 import type { Diagnosis } from './diagnosis/diagnose.ts';
-import type { Cause, CommandPage, CommandStatus, Output, ShellPort, Workspace } from './workspace.ts';
+import type {
+  Cause,
+  CommandPage,
+  CommandResult,
+  CommandStatus,
+  Output,
+  RunOptions,
+  ShellPort,
+  Workspace,
+} from './workspace.ts';
 
 const tailBytes = 4096;
 const remembered = 64;
@@ -18,49 +27,67 @@ interface Ended {
 export function diagnosed(workspace: Workspace, diagnosis: Pick<Diagnosis, 'explain'>): Workspace {
   return {
     handle: workspace.handle,
-    shell: explained(workspace.shell, diagnosis),
+    shell: new ExplainingShell(workspace.shell, diagnosis),
     files: workspace.files,
     terminals: workspace.terminals,
     status: () => workspace.status(),
   };
 }
 
-function explained(shell: ShellPort, diagnosis: Pick<Diagnosis, 'explain'>): ShellPort {
-  const known = new Map<string, Promise<Cause | undefined>>();
+class ExplainingShell implements ShellPort {
+  readonly #shell: ShellPort;
+  readonly #diagnosis: Pick<Diagnosis, 'explain'>;
+  /** By command. What was found stays: a later look would see another state. */
+  readonly #causes = new Map<string, Promise<Cause | undefined>>();
   /** When commands began that did not end well at once; milliseconds on the monotonic clock. */
-  const began = new Map<string, number>();
-  const withCause = async <T extends Ended>(ended: T, stdout: Uint8Array, stderr: Uint8Array): Promise<T> => {
-    if (ended.status !== 'error' || ended.cause) return ended;
-    const cause = await causeOf(ended, stdout, stderr);
-    return cause ? { ...ended, cause } : ended;
-  };
-  const causeOf = (ended: Ended, stdout: Uint8Array, stderr: Uint8Array): Promise<Cause | undefined> => {
-    const { commandId, command, exitCode } = ended;
-    const before = known.get(commandId);
-    if (before) return before;
-    const failure = { command, exitCode, stdout: lastText(stdout), stderr: lastText(stderr) };
-    return remember(known, commandId, diagnosis.explain(failure, began.get(commandId) ?? beginOf(ended)));
-  };
+  readonly #began = new Map<string, number>();
+
+  constructor(shell: ShellPort, diagnosis: Pick<Diagnosis, 'explain'>) {
+    this.#shell = shell;
+    this.#diagnosis = diagnosis;
+  }
+
+  async run(command: string, options?: RunOptions): Promise<CommandResult> {
+    const called = performance.now();
+    const result = await this.#shell.run(command, options);
+    if (result.status === 'success') return result;
+    remember(this.#began, result.commandId, () => Math.max(called, beginOf(result)));
+    return await this.#explained(result, lastOf(result.stdout), lastOf(result.stderr));
+  }
+
+  async check(...args: Parameters<ShellPort['check']>): Promise<CommandPage> {
+    return await this.#explainedPage(await this.#shell.check(...args));
+  }
+
+  async stop(...args: Parameters<ShellPort['stop']>): Promise<CommandPage> {
+    return await this.#explainedPage(await this.#shell.stop(...args));
+  }
+
+  cwd(): Promise<string> {
+    return this.#shell.cwd();
+  }
+
+  reset(): Promise<void> {
+    return this.#shell.reset();
+  }
+
   /** A page may be any part of the output; what a failure says is at the end. */
-  const page = async (found: CommandPage): Promise<CommandPage> => {
-    if (found.status !== 'error' || found.cause) return found;
-    const offset = Math.max(0, found.stdout.total - tailBytes);
-    const errOffset = Math.max(0, found.stderr.total - tailBytes);
-    const { stdout, stderr } = await shell.check(found.commandId, { offset, errOffset });
-    return await withCause(found, stdout.bytes, stderr.bytes);
-  };
-  return {
-    run: async (command, options) => {
-      const called = performance.now();
-      const result = await shell.run(command, options);
-      if (result.status !== 'success') remember(began, result.commandId, Math.max(called, beginOf(result)));
-      return await withCause(result, lastOf(result.stdout), lastOf(result.stderr));
-    },
-    check: async (id, options) => await page(await shell.check(id, options)),
-    stop: async (id, signal) => await page(await shell.stop(id, signal)),
-    cwd: () => shell.cwd(),
-    reset: () => shell.reset(),
-  };
+  async #explainedPage(page: CommandPage): Promise<CommandPage> {
+    if (page.status !== 'error' || page.cause) return page;
+    const offset = Math.max(0, page.stdout.total - tailBytes);
+    const errOffset = Math.max(0, page.stderr.total - tailBytes);
+    const { stdout, stderr } = await this.#shell.check(page.commandId, { offset, errOffset });
+    return await this.#explained(page, stdout.bytes, stderr.bytes);
+  }
+
+  async #explained<T extends Ended>(ended: T, stdout: Uint8Array, stderr: Uint8Array): Promise<T> {
+    if (ended.status !== 'error' || ended.cause) return ended;
+    const { commandId, command, exitCode } = ended;
+    const failure = { command, exitCode, stdout: lastText(stdout), stderr: lastText(stderr) };
+    const since = this.#began.get(commandId) ?? beginOf(ended);
+    const cause = await remember(this.#causes, commandId, () => this.#diagnosis.explain(failure, since));
+    return cause ? { ...ended, cause } : ended;
+  }
 }
 
 /** Milliseconds on the monotonic clock, a little early rather than late. */
@@ -68,8 +95,10 @@ function beginOf({ executionTime }: Ended): number {
   return performance.now() - executionTime * 1000 - slack;
 }
 
-function remember<T>(map: Map<string, T>, id: string, value: T): T {
-  if (!map.has(id)) map.set(id, value);
+/** The value that the map has, or a new one; the oldest of too many go. */
+function remember<T>(map: Map<string, T>, id: string, make: () => T): T {
+  const value = map.get(id) ?? make();
+  map.set(id, value);
   for (const oldest of map.keys()) if (map.size > remembered) map.delete(oldest);
   return value;
 }

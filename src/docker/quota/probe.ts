@@ -20,7 +20,7 @@ export interface ProbeOptions {
 
 /** Tries a mechanism with a throw-away volume and container. Rejects, for the log, with what was in the way. */
 export async function probe(engine: Engine, quota: Quota, options: ProbeOptions): Promise<void> {
-  const { instance, hostImage } = options;
+  const { instance } = options;
   const volume = { name: `berth-${instance}-quota-${randomBytes(4).toString('hex')}`, size };
   const own = { [labels.instance]: instance, [labels.filler]: volume.name };
   await using undo = new AsyncDisposableStack();
