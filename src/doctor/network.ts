@@ -112,7 +112,7 @@ function hostAddresses(): readonly string[] {
 }
 
 /** Whether the place answers this process within a second. */
-export async function answers(address: string, port: number): Promise<boolean> {
+async function answers(address: string, port: number): Promise<boolean> {
   const socket = connect({ host: address, port });
   try {
     await once(socket, 'connect', { signal: AbortSignal.timeout(1000) });

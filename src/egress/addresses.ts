@@ -14,12 +14,16 @@ const kinds: Readonly<Record<string, string>> = {
   uniqueLocal: 'a private address',
 };
 
+/** Public by its number; every machine of Azure has its host's services there, and its credentials. */
+const azureHost = '168.63.129.16';
+
 /** What kind of address it is, as a noun phrase, where no sandbox may connect to it; `undefined` for a public one. */
 export function forbiddenKind(address: string, own: ReadonlySet<string> = ownAddresses()): string | undefined {
   if (!ipaddr.isValid(address)) return 'no address';
   // What the kernel would connect to: a mapped address is its IPv4 one.
   const parsed = ipaddr.process(address);
   const range = parsed.range();
+  if (parsed.toString() === azureHost) return 'an address where a cloud keeps its metadata';
   if (range !== 'unicast') return kinds[range] ?? `a reserved address (${range})`;
   if (parsed instanceof ipaddr.IPv6 && !parsed.match(globalUnicast)) return 'a reserved address';
   return own.has(parsed.toNormalizedString()) ? 'an address of this host' : undefined;

@@ -25,6 +25,8 @@ export type Judge = (method: string, path: string) => Verdict | Promise<Verdict>
 /** A socket in front of the engine's own, so that a test can be the engine's bad day. */
 export class EngineProxy implements AsyncDisposable {
   judge: Judge = () => undefined;
+  /** What the engine gets in place of a container's body. */
+  rewriteCreate: ((body: any) => unknown) | undefined;
   readonly #dir = mkdtempSync(join(tmpdir(), 'berth-proxy-'));
   readonly #engine = findEngine(process.env).socketPath!;
   readonly #sockets = new Set<Duplex>();
@@ -63,7 +65,8 @@ export class EngineProxy implements AsyncDisposable {
 
   async #serve(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
     const verdict = await this.judge(incoming.method!, incoming.url!);
-    const body = await buffer(incoming);
+    const sent = await buffer(incoming);
+    const body = this.#rewritten(incoming, sent);
     if (verdict && 'silence' in verdict) return;
     if (verdict && 'status' in verdict) return reply(answer, verdict.status, { message: verdict.message });
     if (verdict && 'answer' in verdict) return reply(answer, 200, verdict.answer);
@@ -77,6 +80,14 @@ export class EngineProxy implements AsyncDisposable {
     outgoing.on('error', () => answer.destroy());
     answer.on('close', () => outgoing.destroy());
     outgoing.end(body);
+  }
+
+  #rewritten(incoming: IncomingMessage, sent: Buffer): Buffer {
+    if (!this.rewriteCreate || !/\/containers\/create(\?|$)/.test(incoming.url!)) return sent;
+    const body = Buffer.from(JSON.stringify(this.rewriteCreate(JSON.parse(sent.toString()))));
+    delete incoming.headers['transfer-encoding'];
+    incoming.headers['content-length'] = String(body.length);
+    return body;
   }
 
   #cut(answer: ServerResponse, chunk: Buffer): void {

@@ -20,6 +20,8 @@ const forbidden = [
   ['192.168.1.1', 'a private address'],
   ['169.254.169.254', 'a link-local address (where clouds keep their metadata)'],
   ['169.254.170.2', 'a link-local address (where clouds keep their metadata)'],
+  ['168.63.129.16', 'an address where a cloud keeps its metadata'],
+  ['::ffff:168.63.129.16', 'an address where a cloud keeps its metadata'],
   ['100.64.0.1', 'an address behind a carrier’s NAT'],
   ['100.100.100.200', 'an address behind a carrier’s NAT'],
   ['224.0.0.1', 'a multicast address'],

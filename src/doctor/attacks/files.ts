@@ -4,8 +4,9 @@ import { pack, type Header } from 'tar-stream';
 import { type Attack, type Target, unless, untried } from '../attack.ts';
 import { script } from '../exec.ts';
 
-/** Nobody else's file has this name, in a sandbox or on the host. */
-const name = 'berth-doctor-was-here';
+/** Nobody else's files have these names, in a sandbox or on the host. */
+const linked = 'berth-doctor-followed-a-link';
+const packed = 'berth-doctor-unpacked-a-tar';
 const advice = 'This is a fault of Berth; report it, and set `tools.enabled` without the file tools until then.';
 
 const bytes = (text: string): ReadableStream<Uint8Array> => new Blob([text]).stream();
@@ -21,8 +22,8 @@ async function refusal(attempt: Promise<unknown>): Promise<string | undefined> {
 }
 
 /** Where the file landed besides the workspace. */
-async function landed({ container }: Target, signal: AbortSignal): Promise<string[]> {
-  const inside = ['/etc', '/', '/opt/berth', '/var', '/root'].map((directory) => `${directory}/${name}`);
+async function landed({ container }: Target, name: string, signal: AbortSignal): Promise<string[]> {
+  const inside = ['/etc', '', '/opt/berth', '/var', '/root'].map((directory) => `${directory}/${name}`);
   const { output } = await script(container, 'for f; do [[ -e $f || -L $f ]] && echo "$f"; done', {
     args: inside,
     signal,
@@ -46,7 +47,7 @@ const links: Attack = {
     const { code } = await script(target.container, make, { signal });
     if (code !== 0) return untried('the image has no ln');
     const { files } = target.workspace;
-    const writes = [`/workspace/etc/${name}`, `/workspace/one/root/etc/${name}`, `/workspace/etc/../${name}`];
+    const writes = [`/workspace/etc/${linked}`, `/workspace/one/root/etc/${linked}`, `/workspace/etc/../${linked}`];
     const told: string[] = [];
     for (const path of writes) told.push((await refusal(files.write(path, bytes('x'), { signal }))) ?? '');
     for (const path of ['one/environ', 'one/mem', 'etc/shadow', 'loop']) {
@@ -56,15 +57,15 @@ const links: Attack = {
       told.push(message ?? `${path} was read`);
     }
     const leaks = told.filter((message) => telling.test(message) || message.endsWith(' was read'));
-    return unless([...(await landed(target, signal)), ...leaks], 'none leads out');
+    return unless([...(await landed(target, linked, signal)), ...leaks], 'none leads out');
   },
 };
 
 /** Archives, each with something that must not come out of it. */
 const archives: Readonly<Record<string, readonly Partial<Header>[]>> = {
-  'a name with ..': [{ name: `../${name}` }],
-  'an absolute name': [{ name: `/etc/${name}` }],
-  'a file through a link': [{ name: 'out', type: 'symlink', linkname: '/etc' }, { name: `out/${name}` }],
+  'a name with ..': [{ name: `../${packed}` }],
+  'an absolute name': [{ name: `/etc/${packed}` }],
+  'a file through a link': [{ name: 'out', type: 'symlink', linkname: '/etc' }, { name: `out/${packed}` }],
   'a hard link': [{ name: 'hard', type: 'link', linkname: '/etc/shadow' }],
   'a device': [{ name: 'disk', type: 'block-device', devmajor: 8, devminor: 0 }],
 };
@@ -83,11 +84,11 @@ const tars: Attack = {
     await refusal(files.unpack('/workspace/tar', archive([{ name: 'suid', mode: 0o4755, uid: 0 }]), signal));
     const text = `
       shopt -s globstar dotglob
-      for f in /workspace/** ; do [[ -b $f || -c $f ]] && echo "$f is a device"; [[ -u $f ]] && echo "$f is setuid"
+      for f in /workspace/tar/**; do [[ -b $f || -c $f ]] && echo "$f is a device"; [[ -u $f ]] && echo "$f is setuid"
         [[ $f -ef /etc/shadow && ! -L $f ]] && echo "$f is a hard link"; done`;
     const { output } = await script(target.container, text, { signal });
     return unless(
-      [...found, ...(await landed(target, signal)), ...output.split('\n').filter(Boolean)],
+      [...found, ...(await landed(target, packed, signal)), ...output.split('\n').filter(Boolean)],
       'all refused or made harmless',
     );
   },

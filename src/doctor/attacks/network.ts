@@ -1,6 +1,6 @@
 import { type Attack, broken, held, type Target, unless, untried } from '../attack.ts';
 import { script } from '../exec.ts';
-import { addressesOf, answers, askProxy, isReached, knock, openHostPort, type Place, written } from '../network.ts';
+import { addressesOf, askProxy, isReached, knock, openHostPort, type Place, written } from '../network.ts';
 
 const advice = 'Use "network: none" or "allow-list", or "open" without network_open_unprotected.';
 
@@ -45,25 +45,26 @@ const peers: Attack = {
   },
 };
 
-/** Of most clouds, of AWS over IPv6, of Alibaba, of Azure's host. */
+/** Of most clouds, of AWS over IPv6, of Alibaba: none of them an address of the internet. */
 const metadataPlaces: readonly Place[] = [
   { address: '169.254.169.254', port: 80 },
   { address: 'fd00:ec2::254', port: 80 },
   { address: '100.100.100.200', port: 80 },
-  { address: '168.63.129.16', port: 80 },
 ];
+
+/** Of Azure's host: an address of the internet, about which silence says nothing. */
+const wireServer: Place = { address: '168.63.129.16', port: 80 };
 
 const metadata: Attack = {
   name: 'cloud metadata',
   meaning: "A sandbox can take the machine's cloud credentials.",
   advice,
   async run(target, signal) {
-    const found = await reached(target, metadataPlaces, signal);
+    const found = await reached(target, [...metadataPlaces, wireServer], signal);
     if (found.length > 0) return broken(found.join('; '));
-    if (!target.template.network_open_unprotected || target.template.network !== 'open')
-      return held('169.254.169.254 and its kin do not answer');
-    const there = await answers('169.254.169.254', 80);
-    return there ? held('not reached, though the host is') : untried('nothing answers there, not even the host');
+    const answers = [...(await knock(target.container, metadataPlaces, signal)).values()];
+    if (answers.every((answer) => answer === 'rejected')) return held('there is no way to 169.254.169.254 and its kin');
+    return untried('nothing answers there, but nothing is in the way either');
   },
 };
 
@@ -81,13 +82,16 @@ const dns: Attack = {
       while read -r word server _; do [[ $word == nameserver ]] && servers+=("$server"); done < /etc/resolv.conf
       for server in "\${servers[@]}"; do
         exec 3<> "/dev/udp/$server/53" || continue
+        [[ $server == 127.* ]] || echo "route $server"
         printf '${question}' >&3
         LC_ALL=C read -r -n 1 -t 1 byte <&3 && [[ $byte == $'\\x12' ]] && echo "answer $server"
         exec 3>&-
       done`;
     const { output } = await script(container, text, { signal });
     return unless(
-      [...output.matchAll(/^answer (\S+)$/gm)].map(([, server]) => `${server} answers`),
+      [...output.matchAll(/^(answer|route) (\S+)$/gm)].map(([, what, server]) =>
+        what === 'answer' ? `${server} answers` : `there is a way to ${server}`,
+      ),
       'no resolver answers',
     );
   },

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { heedAttacks } from '../../src/cli/strict.ts';
+import { loadConfig, type Config } from '../../src/config.ts';
+import { attackAll } from '../../src/doctor/examination.ts';
+import { table } from '../../src/doctor/table.ts';
+import type { Check } from '../../src/setup/checks.ts';
+import { engine, quiet } from '../support/docker-runtime.ts';
+import { EngineProxy } from '../support/engine-proxy.ts';
+
+const isRoot = process.getuid?.() === 0;
+const failed = (checks: readonly Check[]) => checks.filter(({ status }) => status === 'fail').map(({ name }) => name);
+const shown = (checks: readonly Check[]) => table(checks.filter(({ status }) => status !== 'ok'));
+
+/** Each card is made from nothing, as the command does it, against a real engine behind a socket that can lie to it. */
+describe('the doctor’s attacks', { timeout: 300_000 }, () => {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-doctor-'));
+  const proxy = new EngineProxy();
+  const stop = new AbortController().signal;
+  const settings = (templates: Record<string, string>, more: Record<string, string> = {}): Config => {
+    const file = `
+server: { state_dir: ${directory} }
+docker: { host: "${proxy.host}" }
+workspace: { quota: ${more['quota'] ?? 'auto'} }
+templates: { data: false, base: false, ${Object.entries(templates).map(([name, fields]) => `${name}: { image: berth/base:latest, ${fields} }`)} }
+session: { template: ${Object.keys(templates)[0]} }`;
+    return loadConfig({ env: {}, file: 'doctor.yaml', readFile: () => file }).config;
+  };
+  const options = (config: Config) => ({ config, env: process.env, log: quiet, stop });
+  const attack = (config: Config) => attackAll(options(config));
+  const made = async () => {
+    const containers = await engine().listContainers({ all: true, filters: { name: ['-doctor-'] } });
+    const { Volumes } = await engine().listVolumes({ filters: { name: ['-doctor-'] } });
+    return [...containers.map(({ Names }) => Names[0]), ...Volumes.map(({ Name }) => Name)];
+  };
+  let before_: readonly unknown[];
+
+  before(async () => {
+    await proxy.listen();
+    before_ = await made();
+  });
+  after(async () => {
+    await proxy[Symbol.asyncDispose]();
+    rmSync(directory, { recursive: true });
+  });
+
+  test(
+    'find nothing in templates as they should be, and leave nothing behind',
+    { skip: !isRoot && 'needs a bounded workspace' },
+    async () => {
+      const checks = await attack(
+        settings({ shut: 'network: none', listed: 'network: allow-list, allow_hosts: ["*"]' }),
+      );
+      assert.deepEqual(failed(checks), [], shown(checks));
+      assert.deepEqual(
+        checks.filter(({ template }) => template === 'listed').map(({ name }) => name),
+        checks.filter(({ template }) => template === 'shut').map(({ name }) => name),
+      );
+      assert.equal(checks.filter(({ status }) => status === 'ok').length, 45, shown(checks));
+      assert.deepEqual(await made(), before_);
+      assert.deepEqual(readdirSync(directory), []);
+    },
+  );
+
+  test('find what the engine’s own seccomp profile leaves open, and nothing else', async () => {
+    const checks = await attack(settings({ lax: 'seccomp: engine' }));
+    const [first, ...rest] = failed(checks).filter((name) => name !== 'disk quota');
+    assert.equal(first, 'io_uring', shown(checks));
+    assert.deepEqual(
+      rest.filter((name) => !['AF_VSOCK', 'AF_ALG', 'kernel calls'].includes(name)),
+      [],
+    );
+  });
+
+  test('find what a sandbox without walls lets through', async () => {
+    proxy.rewriteCreate = (body) => ({
+      ...body,
+      User: 'root',
+      HostConfig: {
+        ...body.HostConfig,
+        CapDrop: [],
+        ReadonlyRootfs: false,
+        SecurityOpt: ['seccomp=unconfined'],
+        NetworkMode: 'bridge',
+        Memory: 0,
+        MemorySwap: 0,
+        PidsLimit: 1000,
+        LogConfig: { Type: 'json-file' },
+      },
+    });
+    const mounts = 'mounts: ["/var/run/docker.sock:/var/run/docker.sock"]';
+    const checks = await attack(settings({ bare: mounts }, { quota: 'none' })).finally(
+      () => (proxy.rewriteCreate = undefined),
+    );
+    const holding = checks.filter(({ status }) => status !== 'fail').map(({ name }) => name);
+    // Whether there is metadata or a kernel module to reach is up to the machine.
+    const depends = ['cloud metadata', 'AF_VSOCK', 'AF_ALG'];
+    const expected = ['tar archives', 'kill -9 -1'];
+    assert.deepEqual(
+      holding.filter((name) => !depends.includes(name)),
+      expected,
+      table(checks),
+    );
+    for (const { meaning, advice } of checks.filter(({ status }) => status === 'fail')) assert.ok(meaning && advice);
+  });
+
+  test('keep a strict server from starting, with the failed checks by name', async () => {
+    proxy.rewriteCreate = (body) => ({ ...body, HostConfig: { ...body.HostConfig, LogConfig: { Type: 'json-file' } } });
+    const refused = heedAttacks(options(settings({ loud: 'memory: 128MiB' }))).finally(
+      () => (proxy.rewriteCreate = undefined),
+    );
+    await assert.rejects(refused, ({ message }: Error) => {
+      assert.match(
+        message,
+        /^server\.strict is on, and berth doctor finds its sandboxes unsafe: .*log flood of loud: \d+ bytes in the log driver json-file\.$/,
+      );
+      return true;
+    });
+  });
+
+  test('name a template whose image is missing, and go on with the next', async () => {
+    const config = settings({ gone: 'memory: 64MiB' });
+    const missing = { ...config, templates: { gone: { ...config.templates['gone']!, image: 'missing/image:1' } } };
+    const [, check] = await attack(missing);
+    assert.deepEqual([check?.name, check?.template, check?.status], ['start', 'gone', 'warn']);
+  });
+});
