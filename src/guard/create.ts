@@ -16,7 +16,7 @@ import { Refusal } from './refusal.ts';
 export function acceptedContainer(body: unknown, policy: GuardPolicy): object {
   const filler = read(fillerLabel, body).Labels[labels.filler];
   if (filler === undefined) return sandbox(body, policy);
-  const own = filler === 'trial' || isVolumeTrial(body) ? trial(body, policy) : fill(body, policy);
+  const own = filler === 'trial' ? trial(body, policy) : fill(body, policy);
   return same(body, own);
 }
 
@@ -186,10 +186,7 @@ function trialDoor(source: string, policy: GuardPolicy): Mount {
 }
 
 const volumeTrial = z.object({
-  Entrypoint: z.unknown(),
   HostConfig: z.object({ Mounts: z.tuple([z.object({ Type: z.literal('volume'), Source: workspaceName })]) }),
 });
 
-const isVolumeTrial = (body: unknown): boolean => {
-  return volumeTrial.safeParse(body).success && Object.hasOwn(body as object, 'Entrypoint');
-};
+const isVolumeTrial = (body: unknown): boolean => volumeTrial.safeParse(body).success;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** A container's or workspace's name as Berth gives them: `berth-<instance>-…`. */
-const own = /^berth-[a-z0-9]{1,40}-[a-z0-9][a-z0-9-]{0,100}$/;
+const own = /^berth-[a-z0-9]{1,40}-[a-z0-9][a-z0-9_-]{0,100}$/;
 const hostVolume = /^berth-session-host-[0-9a-f]{12}$/;
 
 export const isHostVolume = (name: string): boolean => hostVolume.test(name);

@@ -30,7 +30,7 @@ export interface Passed {
 export interface Route {
   readonly method: string;
   readonly pattern: RegExp;
-  /** Keys that the query may have. */
+  /** Keys that the query may have; the client library repeats bodies in it, which goes no further. */
   readonly query: readonly string[];
   /** Most bytes of the body. */
   readonly longest: number;
@@ -81,12 +81,14 @@ export const routes: readonly Route[] = [
 
   read('/volumes', { query: ['filters'], pass: ({ query }) => ({ path: '/volumes', query: own(query) }) }),
   write('POST', '/volumes/create', {
+    query: ['Name', 'Driver', 'DriverOpts', 'Labels'],
     longest: MiB,
     pass: ({ body, policy }) => ({ path: '/volumes/create', body: acceptedVolume(body, policy) }),
   }),
   read(`/volumes/${id}`, { pass: onVolume }),
   write('DELETE', `/volumes/${id}`, { pass: onVolume }),
   write('POST', '/networks/create', {
+    query: ['Name', 'Driver', 'CheckDuplicate', 'EnableIPv6', 'Options'],
     pass: ({ body, policy }) => ({ path: '/networks/create', body: acceptedNetwork(body, policy) }),
   }),
 ];
