@@ -115,19 +115,21 @@ export class FairQueue {
     return true;
   }
 
-  /** In turns: before an owner's n-th come n of each owner before him and n - 1 of each after him. */
+  /** Places are turns: first each owner's first, then each owner's second. */
   #tell(): void {
-    const lists = [...this.#waiting.values()];
-    for (const [at, own] of lists.entries())
-      for (const [index, waiter] of own.entries()) {
-        if (!waiter.onPlace) continue;
-        const before = lists.reduce(
-          (sum, other, place) => sum + Math.min(other.length, place < at ? index + 1 : index),
-          0,
-        );
-        if (before + 1 !== waiter.told) waiter.onPlace((waiter.told = before + 1));
-      }
+    let place = 0;
+    let lists = [...this.#waiting.values()];
+    for (let turn = 0; lists.length > 0; turn += 1) {
+      for (const own of lists) tellPlace(own[turn], ++place);
+      lists = lists.filter((own) => own.length > turn + 1);
+    }
   }
+}
+
+function tellPlace(waiter: Waiter | undefined, place: number): void {
+  if (!waiter || waiter.told === place) return;
+  waiter.told = place;
+  waiter.onPlace?.(place);
 }
 
 function tooMany(longest: number): AppError {
