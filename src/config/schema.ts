@@ -152,6 +152,11 @@ const session = z.strictObject({
 
 const shell = z.strictObject({
   default_shell: setting(path, '/bin/bash', 'Shell of a sandbox; an image without it gets a static bash.'),
+  host: setting(
+    oneOf(['auto', 'off']),
+    'auto',
+    'Where commands are run: by the session host in the sandbox, or where it can’t run over plain execs of the engine (`sandbox_status` says what is missing then); `off` takes plain execs everywhere.',
+  ),
   timeout: setting(seconds(0.1), 120, 'Seconds a command may run unless the call says otherwise.'),
   max_timeout: setting(seconds(0.1), 3600, 'Most seconds a call may ask for.'),
   output_head: setting(size(0, 16 * MiB), 16 * KiB, 'Bytes shown from the start of a long output, per stream.'),

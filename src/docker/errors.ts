@@ -37,6 +37,8 @@ function classify(failure: EngineFailure, attempt: Attempt): [AppError['code'], 
   if (/is paused/i.test(message)) return ['busy', 'The sandbox is paused.'];
   if (/is not running|container not running|not running/i.test(message))
     return ['sandbox_lost', 'The sandbox has stopped.'];
+  if (/exec format error|session-host\W+permission denied/i.test(message))
+    return ['unsupported', "The sandbox's session host can't run in this container."];
   if (/unknown or invalid runtime name|unknown runtime/i.test(message))
     return ['internal', 'The container engine does not know the runtime of this template; the log names it.'];
   if (/mounts? denied|bind source path does not exist|invalid mount/i.test(message))

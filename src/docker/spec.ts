@@ -40,7 +40,7 @@ export function createBody(spec: ContainerSpec, placement: Placement) {
     User: '1000:1000',
     WorkingDir: paths.workspace,
     Env: environment(spec.env),
-    Entrypoint: [paths.host],
+    Entrypoint: spec.sessionHost === false ? ['/bin/sh', '-c', waiting, 'berth'] : [paths.host],
     Cmd: ['serve', '--cwd', spec.cwd ?? paths.workspace, ...orphans(placement), '--', spec.shell],
     // An image's own health check would run a process in every sandbox for ever.
     Healthcheck: { Test: ['NONE'] },
@@ -52,6 +52,18 @@ export function createBody(spec: ContainerSpec, placement: Placement) {
 }
 
 const orphans = ({ orphanAfter }: Placement): string[] => ['--orphan-after', String(orphanAfter)];
+
+/**
+ * What the image's shell does in the session host's place, with its arguments: it waits, and reaps orphans as it does.
+ * As PID 1 no signal from inside ends it; an init above it would leave it to a `kill -9 -1`. It ends by itself when
+ * twice in a row it finds no process but its own, as a server always has one there.
+ */
+const waiting = `seconds=$5 alone=0
+while :; do
+  sleep "$seconds"; set -- /proc/[0-9]*
+  if [ $# -gt 1 ]; then alone=0; else alone=$((alone + 1)); fi
+  [ $alone -lt 2 ] || exit 0
+done`;
 
 /** What no template and no client can change. */
 const hardening = {

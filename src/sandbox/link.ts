@@ -45,6 +45,29 @@ export interface Pong {
   readonly terminals: number;
 }
 
+/** How the server speaks to a session host, or to what stands in for one. */
+export interface HostLink extends AsyncDisposable {
+  /** Connects for the first time. Rejects `sandbox_lost`, or `unsupported` where no host answers. */
+  connect(events: LinkEvents): Promise<void>;
+  /** Resolves with a clause such as `its container ended` when the host can't be reached any more. */
+  readonly closed: Promise<string>;
+  readonly isAttached: boolean;
+  /** The host's random number, new for every host. */
+  readonly boot: bigint;
+  /** Resolves when frames can be sent; rejects `sandbox_lost` when they never can. */
+  readonly ready: Promise<void>;
+  /** As `ready`, for a caller that can't wait for ever. Rejects `engine_unavailable`, too. */
+  readyWithin(milliseconds: number): Promise<void>;
+  /** A number for a new command or terminal. Frames that use it must be sent in the order of these numbers. */
+  nextChannel(): number;
+  /** Sends frames; without a connection they are lost, and `attached` is the time to say again what matters. */
+  send(...frames: readonly Uint8Array[]): void;
+  /** Asks the host whether it lives. Rejects `timeout`. */
+  ping(deadline?: number): Promise<Pong>;
+  /** Gives the reason of the end to come, whatever it looks like from here. */
+  endsBecause(why: string): void;
+}
+
 const attachCommand = ['/opt/berth/session-host', 'attach'];
 const greetingTimeout = 10_000;
 const pingInterval = 15_000;
@@ -58,7 +81,7 @@ const longestPause = 5000;
  * The server's connection to one session host. It is made again, by itself, for as long as the container lives;
  * it is over when the container ends, when another host answers, or when the host breaks the protocol.
  */
-export class Link implements AsyncDisposable {
+export class Link implements HostLink {
   readonly #container: Container;
   readonly #options: LinkOptions;
   #events: LinkEvents | undefined;

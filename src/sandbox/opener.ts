@@ -10,7 +10,8 @@ import { createFiles } from './files.ts';
 import type { Live, Opener } from './live.ts';
 import { containerName } from './roster.ts';
 import type { Container, ContainerRecord, ContainerSpec, DiskQuota, Mount, Runtime } from './runtime.ts';
-import { openShellHost, type SessionHost } from './session-host.ts';
+import { hostRefused, whyRefused } from './fallback/refused.ts';
+import { openFallback, openShellHost, type SessionHost } from './session-host.ts';
 import { describe, SandboxView } from './sandbox-view.ts';
 import type { SandboxRow, State } from './state.ts';
 import type { SandboxStatus, Workspace } from './workspace.ts';
@@ -33,6 +34,8 @@ export class SandboxOpener implements Opener {
   #quota: DiskQuota | undefined;
   /** Whether a sandbox reaches a proxy of this server; absent while that is not known. */
   #egressWorks: boolean | undefined;
+  /** Images whose containers the session host does not run in. */
+  readonly #hostless = new Set<string>();
 
   constructor(options: OpenerOptions) {
     this.#options = options;
@@ -67,12 +70,37 @@ export class SandboxOpener implements Opener {
     await using undo = new AsyncDisposableStack();
     const door = await this.#door(row, true);
     if (door) undo.use(door);
-    const container = await this.#options.runtime.open(this.#spec(row, door), signal);
+    const opened = await this.#openEither(row, door, signal);
+    undo.move();
+    return opened;
+  }
+
+  /** With a session host, or without where there is none to be had. */
+  async #openEither(row: SandboxRow, door: EgressDoor | undefined, signal: AbortSignal): Promise<Live> {
+    const { config, log } = this.#options;
+    const { image } = this.#template(row);
+    if (config.shell.host === 'off' || this.#hostless.has(image)) return await this.#openWith(row, door, false, signal);
     try {
-      const opened = await this.#connect(row, container, { door, fresh: true });
-      undo.move();
-      return opened;
-    } catch (error) {
+      return await this.#openWith(row, door, true, signal);
+    } catch (err) {
+      if (!hostRefused(err)) throw err;
+      log.warn({ event: 'session_host.unavailable', image, err });
+      this.#hostless.add(image);
+      return await this.#openWith(row, door, false, signal);
+    }
+  }
+
+  async #openWith(
+    row: SandboxRow,
+    door: EgressDoor | undefined,
+    sessionHost: boolean,
+    signal: AbortSignal,
+  ): Promise<Live> {
+    const container = await this.#options.runtime.open(this.#spec(row, door, sessionHost), signal);
+    try {
+      return await this.#connect(row, container, { door, fresh: true, sessionHost });
+    } catch (cause) {
+      const error = sessionHost ? await whyRefused(container, cause) : cause;
       await container
         .remove()
         .catch((err: unknown) => this.#options.log.warn({ event: 'container.remove_failed', err }));
@@ -87,7 +115,8 @@ export class SandboxOpener implements Opener {
     await using undo = new AsyncDisposableStack();
     const door = await this.#door(row, false);
     if (door) undo.use(door);
-    const adopted = await this.#connect(row, container, { door, fresh: false });
+    const sessionHost = record.labels[hostLabel] !== 'none';
+    const adopted = await this.#connect(row, container, { door, fresh: false, sessionHost });
     undo.move();
     return adopted;
   }
@@ -105,17 +134,20 @@ export class SandboxOpener implements Opener {
     return await this.#options.egress.open({ handle: row.handle, template: row.template, policy, fresh });
   }
 
-  async #connect(row: SandboxRow, container: Container, { door, fresh }: Way): Promise<Live> {
+  async #connect(row: SandboxRow, container: Container, { door, fresh, sessionHost }: Way): Promise<Live> {
     const { config, state, log } = this.#options;
     await using held = new AsyncDisposableStack();
     const relay = door && held.use(new EgressRelay(container, log.child({ sandbox: row.handle })));
     const listening = Promise.allSettled([relay?.start()]);
-    const host = await openShellHost(container, {
+    const options = {
       token: state.derive('session-host', container.name),
       log: log.child({ sandbox: row.handle }),
       config,
       store: commandStore(state, row.handle),
-    });
+    };
+    const host = await (sessionHost
+      ? openShellHost(container, options)
+      : openFallback(container, { ...options, used: !fresh }));
     held.use(host);
     const [started] = await listening;
     if (started.status === 'rejected') throw started.reason;
@@ -127,7 +159,9 @@ export class SandboxOpener implements Opener {
 
   #live(row: SandboxRow, parts: Parts): Live {
     const { container, host, diagnosis, held } = parts;
-    const files = createFiles(container);
+    // Where no session host runs, the bash beside it does not either.
+    const hostless = host.degraded.length > 0 ? { bash: this.#options.config.shell.default_shell } : {};
+    const files = createFiles(container, hostless);
     const view = new SandboxView({ row, template: this.#template(row), container, host, files, quota: this.#quota });
     const workspace = diagnosed(view, diagnosis);
     return {
@@ -165,10 +199,11 @@ export class SandboxOpener implements Opener {
     return template;
   }
 
-  #spec(row: SandboxRow, door: EgressDoor | undefined): ContainerSpec {
+  #spec(row: SandboxRow, door: EgressDoor | undefined, sessionHost: boolean): ContainerSpec {
     const spec = this.#plainSpec(row);
     const mounts = door ? [...spec.mounts, doorMount(door)] : spec.mounts;
-    return { ...spec, mounts, labels: { ...spec.labels, 'berth.spec': this.specOf(row) } };
+    const labels = { ...spec.labels, 'berth.spec': this.specOf(row), ...(!sessionHost && { [hostLabel]: 'none' }) };
+    return { ...spec, mounts, labels, ...(!sessionHost && { sessionHost }) };
   }
 
   #plainSpec(row: SandboxRow): ContainerSpec {
@@ -199,10 +234,15 @@ export class SandboxOpener implements Opener {
   }
 }
 
+/** On a container that was made to do without a session host. */
+const hostLabel = 'berth.host';
+
 /** How a container is come by: `fresh` where it has just been started. */
 interface Way {
   readonly door: EgressDoor | undefined;
   readonly fresh: boolean;
+  /** False where the container was made to do without one. */
+  readonly sessionHost: boolean;
 }
 
 /** What a live sandbox holds; `held` lets go of it, the way out first. */

@@ -65,6 +65,8 @@ export interface ContainerSpec {
   /** The workspace volume, mounted at `/workspace`; owned by user 1000 when it is created. `size` in bytes, from its creation on. */
   readonly volume: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly size?: number };
   readonly shell: string;
+  /** False: the image's own `/bin/sh` keeps the container, as no session host can run in it. */
+  readonly sessionHost?: boolean;
   /** Where the shell starts, at or below `/workspace`; made when missing. Absent: `/workspace`. */
   readonly cwd?: string;
   readonly limits: ContainerLimits;

@@ -36,6 +36,7 @@ export class SandboxView implements Workspace {
     return {
       ...describe(row, template, quota),
       state: 'running',
+      degraded: host.degraded,
       usage: {
         memory: usage.memory,
         pids: usage.pids,

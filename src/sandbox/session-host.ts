@@ -1,7 +1,9 @@
 import type { Config } from '../config.ts';
 import type { Logger } from '../log.ts';
 import { bootName, loadNotes, type CommandStore } from './command-store.ts';
-import { Link, type Greeting, type LinkEvents, type LiveFrame } from './link.ts';
+import { degraded } from './fallback/degraded.ts';
+import { FallbackLink } from './fallback/link.ts';
+import { Link, type Greeting, type HostLink, type LinkEvents, type LiveFrame } from './link.ts';
 import type { Activity } from './live.ts';
 import type { Container } from './runtime.ts';
 import { ShellRunner } from './shell-runner.ts';
@@ -21,13 +23,16 @@ export interface SessionHost extends AsyncDisposable {
   endsBecause?(why: string): void;
   /** Resolves with a clause such as `its container ended` when the sandbox can't be used any more. */
   readonly closed: Promise<string>;
+  /** Sentences: what is missing without a session host in the sandbox. Empty where one runs. */
+  readonly degraded: readonly string[];
 }
 
 export interface SessionHostOptions {
   /** 32 bytes that only this installation can derive. */
   readonly token: Uint8Array;
   readonly log: Logger;
-  readonly config: Pick<Config, 'shell' | 'terminal'> & {
+  readonly config: Pick<Config, 'terminal'> & {
+    readonly shell: Omit<Config['shell'], 'host'>;
     /** Where terminals start; absent: in `/workspace`. */
     readonly security?: Pick<Config['security'], 'working_directory'>;
   };
@@ -42,22 +47,40 @@ const minimumPage = 4096;
 
 /** Connects to the container's session host and takes over what an earlier server left there. */
 export async function openShellHost(container: Container, options: SessionHostOptions): Promise<SessionHost> {
-  const host = new Host(container, options);
+  const host = new Host(new Link(container, options), options, []);
+  await host.connect();
+  return host;
+}
+
+/**
+ * Does without a session host, in a container that was made for that. `used`: an earlier server used it; what that one
+ * left there is ended. Rejects `unsupported` when the image has no shell that starts.
+ */
+export async function openFallback(
+  container: Container,
+  options: SessionHostOptions & { readonly used: boolean },
+): Promise<SessionHost> {
+  const { config, log, used } = options;
+  const cwd = config.security?.working_directory ?? '/workspace';
+  const link = new FallbackLink(container, { log, used, shell: config.shell.default_shell, cwd });
+  const host = new Host(link, options, degraded);
   await host.connect();
   return host;
 }
 
 class Host implements SessionHost, LinkEvents {
-  readonly #link: Link;
+  readonly #link: HostLink;
   readonly #runner: ShellRunner;
   readonly #store: CommandStore | undefined;
   readonly shell: Shell;
   readonly terminals: Terminals;
   readonly closed: Promise<string>;
+  readonly degraded: readonly string[];
 
-  constructor(container: Container, options: SessionHostOptions) {
+  constructor(link: HostLink, options: SessionHostOptions, missing: readonly string[]) {
     const { shell, terminal } = options.config;
-    this.#link = new Link(container, options);
+    this.#link = link;
+    this.degraded = missing;
     this.#store = options.store;
     this.#runner = new ShellRunner({
       link: this.#link,

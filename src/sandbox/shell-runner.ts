@@ -5,14 +5,14 @@ import { CommandHistory } from './command-history.ts';
 import { bootName, type CommandNote, type CommandStore, type NamedNote } from './command-store.ts';
 import type { ChannelState, HostErrorCode, Stream } from './frame.ts';
 import { interrupt, reportsWithin } from './interrupt.ts';
-import { unreachable, type Greeting, type Link, type LiveFrame, type ShellState } from './link.ts';
+import { unreachable, type Greeting, type HostLink, type LiveFrame, type ShellState } from './link.ts';
 import type { OutputLimits } from './output.ts';
 import * as request from './request.ts';
 import { commandBytes } from './shell-arguments.ts';
 import { didNotRun, queueFull, refusals, shellDoesNotStart, startTimeout } from './shell-refusals.ts';
 
 export interface RunnerOptions {
-  readonly link: Link;
+  readonly link: HostLink;
   readonly output: OutputLimits;
   /** Seconds for a command that an earlier server began without a note of its deadline. */
   readonly timeout: number;
@@ -33,7 +33,7 @@ const longestTimer = 2 ** 31 - 1;
 /** Feeds commands to the host's shell one after another, and what the host tells to the commands. */
 export class ShellRunner {
   readonly #options: RunnerOptions;
-  readonly #link: Link;
+  readonly #link: HostLink;
   readonly #history: CommandHistory;
   readonly #queue: Command[] = [];
   #current: Command | undefined;

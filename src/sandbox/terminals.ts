@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
 import { bootName, type CommandStore, type NamedNote, type TerminalNote } from './command-store.ts';
 import type { ChannelState } from './frame.ts';
-import type { Greeting, Link, LiveFrame } from './link.ts';
+import type { Greeting, HostLink, LiveFrame } from './link.ts';
 import * as request from './request.ts';
 import type { Size } from './screen.ts';
 import { checkedSize, terminalArgv, terminalCwd, typedBytes, type TypedInput } from './terminal-arguments.ts';
@@ -30,7 +30,7 @@ export interface TerminalLimits extends Size {
 }
 
 export interface TerminalsOptions {
-  readonly link: Link;
+  readonly link: HostLink;
   readonly limits: TerminalLimits;
   /** Path of the shell. */
   readonly shell: string;
@@ -56,7 +56,7 @@ const env = ['TERM=xterm-256color', 'COLORTERM=truecolor'];
 /** The sandbox's terminals. They go on when nobody looks, and when the server is replaced. */
 export class Terminals implements TerminalsPort {
   readonly #options: TerminalsOptions;
-  readonly #link: Link;
+  readonly #link: HostLink;
   readonly #entries = new Map<number, Entry>();
 
   constructor(options: TerminalsOptions) {

@@ -1,0 +1,226 @@
+import { randomBytes } from 'node:crypto';
+import { AppError } from '../../errors.ts';
+import type { Stream } from '../frame.ts';
+import type { LiveFrame } from '../link.ts';
+import type { SignalName, SignalScope } from '../request.ts';
+import type { Container, Process } from '../runtime.ts';
+import { Timers } from '../timers.ts';
+import { strike } from './kill.ts';
+import { MarkedStream } from './marked-stream.ts';
+import { Outflow } from './outflow.ts';
+import { commandLines, keeperScript, openingLines, withoutTextName, type Dialect } from './shell-text.ts';
+
+export interface NonceShellOptions {
+  readonly container: Container;
+  /** Path of the shell; `/bin/sh` takes the place of a missing one. */
+  readonly shell: string;
+  readonly cwd: string;
+  readonly emit: (frame: LiveFrame) => void;
+}
+
+const startTimeout = 10_000;
+
+/** A command in this shell. */
+interface Run {
+  readonly channel: number;
+  readonly out: readonly [Outflow, Outflow];
+  readonly ends: [number | undefined, number | undefined];
+  begun: boolean;
+  code: number;
+  cwd: string;
+  /** Processes it left behind. */
+  left: readonly number[];
+}
+
+/**
+ * A shell behind one exec that stays. Commands are fed to its stdin, and a 96-bit nonce that they can't know marks on
+ * both streams where one begins and ends. What background processes write meanwhile belongs to whichever runs.
+ */
+export class NonceShell implements AsyncDisposable {
+  readonly #options: NonceShellOptions;
+  readonly #process: Process;
+  readonly #nonce: string;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #died: [boolean, boolean] = [false, false];
+  #pid = 0;
+  #keeper = 0;
+  #dialect: Dialect = 'sh';
+  #code = 137;
+  #cwd: string;
+  #current: Run | undefined;
+  /** By stream: whose output comes. */
+  readonly #source: [Run | undefined, Run | undefined] = [undefined, undefined];
+  readonly #runs = new Map<number, Run>();
+  #jobs: readonly number[] = [];
+
+  private constructor(options: NonceShellOptions, process: Process, nonce: string) {
+    this.#options = options;
+    this.#process = process;
+    this.#nonce = nonce;
+    this.#cwd = options.cwd;
+    this.#writer = process.stdin.getWriter();
+    this.#writer.closed.catch(() => {});
+    this.#ready.promise.catch(() => {});
+    void this.#pump(0, process.stdout);
+    void this.#pump(1, process.stderr);
+  }
+
+  /** Rejects `unsupported` when the image has no shell that starts. */
+  static async start(options: NonceShellOptions): Promise<NonceShell> {
+    const argv = ['/bin/sh', '-c', keeperScript, 'sh', options.shell, options.cwd];
+    const process = await options.container.exec(argv, { cwd: '/' });
+    const nonce = randomBytes(12).toString('hex');
+    const shell = new NonceShell(options, process, nonce);
+    shell.#write(Buffer.from(openingLines(nonce)));
+    using timers = new Timers();
+    await Promise.race([shell.#ready.promise, shell.#ended.promise, timers.after(startTimeout)]);
+    if (shell.#pid > 0) return shell;
+    await process[Symbol.asyncDispose]();
+    throw new AppError('unsupported', 'The image of the sandbox has no shell that starts.');
+  }
+
+  get cwd(): string {
+    return this.#cwd;
+  }
+
+  /** Resolves when the shell is gone and its last command was told of. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  run(command: { channel: number; status: number; window: number; text: Buffer }): void {
+    const { channel, window } = command;
+    const outflow = (stream: Stream) =>
+      new Outflow(window, (offset, bytes) => this.#options.emit({ type: 'data', channel, stream, offset, bytes }));
+    const out = [outflow(0), outflow(1)] as const;
+    this.#current = { channel, out, ends: [undefined, undefined], begun: false, code: -1, cwd: '', left: [] };
+    this.#runs.set(channel, this.#current);
+    this.#write(commandLines({ ...command, dialect: this.#dialect, nonce: this.#nonce, keeper: this.#keeper }));
+  }
+
+  credit(channel: number, stream: Stream, limit: number): void {
+    this.#runs.get(channel)?.out[stream].credit(limit);
+  }
+
+  forget(channel: number): void {
+    for (const out of this.#runs.get(channel)?.out ?? []) out.close();
+    this.#runs.delete(channel);
+  }
+
+  /** For an ended command: what it left behind. For the running one: all below the shell but earlier commands' jobs. */
+  async signal(channel: number, signals: readonly { name: SignalName; scope: SignalScope }[]): Promise<void> {
+    const run = this.#runs.get(channel);
+    if (!run || (run !== this.#current && run.left.length === 0)) return;
+    const running = run === this.#current;
+    const asked = running ? signals : signals.filter(({ scope }) => scope !== 'first');
+    const target = running ? { spare: this.#jobs } : { only: run.left };
+    const strikes = asked.map(({ name, scope }) => ({ name, scope: scope === 'first' ? 'self' : 'below' }) as const);
+    await strike(this.#options.container, { pid: this.#pid, ...target }, strikes);
+  }
+
+  /** Ends the shell and all it started. */
+  async kill(): Promise<void> {
+    const { container } = this.#options;
+    const strikes = [{ name: 'KILL', scope: 'below' } as const, { name: 'KILL', scope: 'self' } as const];
+    await strike(container, { pid: this.#pid }, strikes);
+  }
+
+  #write(bytes: Uint8Array): void {
+    // A shell that is gone is told of by its streams.
+    this.#writer.write(bytes).catch(() => {});
+  }
+
+  async #pump(stream: Stream, from: ReadableStream<Uint8Array>): Promise<void> {
+    const marked = new MarkedStream(this.#nonce);
+    try {
+      for await (const chunk of from) {
+        for (const piece of marked.push(chunk)) {
+          if ('mark' in piece) this.#mark(stream, piece.mark);
+          else await this.#source[stream]?.out[stream].write(stream === 1 ? withoutTextName(piece.bytes) : piece.bytes);
+        }
+      }
+    } catch {
+      // The container or the connection is gone; the shell is, either way.
+    }
+    this.#diedOn(stream);
+  }
+
+  #mark(stream: Stream, mark: string): void {
+    const [, kind, rest = ''] = /^(\w+) ?([^]*)$/.exec(mark) ?? [];
+    if (kind === 'ready') this.#isReady(rest);
+    if (kind === 'begin') this.#begin(stream);
+    if (kind === 'end') this.#end(stream, rest);
+    if (kind !== 'died') return;
+    if (stream === 0) this.#code = Number(rest);
+    this.#diedOn(stream);
+  }
+
+  #isReady(text: string): void {
+    const [pid, keeper, dialect] = text.split(' ');
+    [this.#pid, this.#keeper, this.#dialect] = [Number(pid), Number(keeper), dialect === 'bash' ? 'bash' : 'sh'];
+    this.#ready.resolve();
+  }
+
+  #begin(stream: Stream): void {
+    const run = this.#current;
+    if (!run) return;
+    this.#close(stream);
+    run.begun = true;
+    this.#source[stream] = run;
+  }
+
+  #end(stream: Stream, text: string): void {
+    const run = this.#current;
+    if (!run) return;
+    run.ends[stream] = run.out[stream].sent;
+    if (stream === 0) this.#report(run, text);
+    if (run.ends[0] === undefined || run.ends[1] === undefined) return;
+    this.#done(run, 'reported');
+  }
+
+  /** `CHANNEL CODE ` and the shell's jobs, a line each, before its directory. */
+  #report(run: Run, text: string): void {
+    const [, code, jobs = '', cwd = ''] = /^\d+ (\d+) ((?:\d+\n)*)([^]*)$/.exec(text) ?? [];
+    const now = jobs.split('\n').slice(0, -1).map(Number);
+    run.left = now.filter((pid) => !this.#jobs.includes(pid));
+    this.#jobs = now;
+    run.code = Number(code ?? -1);
+    run.cwd = this.#cwd = cwd || this.#cwd;
+  }
+
+  #done(run: Run, how: 'reported' | 'shell_died' | 'not_run'): void {
+    const { channel, code, cwd, left } = run;
+    this.#current = undefined;
+    if (left.length === 0) for (const stream of [0, 1] as const) this.#close(stream);
+    const ends = [run.out[0].sent, run.out[1].sent] as const;
+    this.#options.emit({ type: 'done', channel, how, code, ends, jobs: left.length, cwd });
+  }
+
+  /** Nothing more comes for whoever the stream was of. */
+  #close(stream: Stream): void {
+    const run = this.#source[stream];
+    this.#source[stream] = undefined;
+    if (run) this.#options.emit({ type: 'eof', channel: run.channel, stream, end: run.out[stream].sent });
+  }
+
+  #diedOn(stream: Stream): void {
+    this.#died[stream] = true;
+    if (this.#died[0] && this.#died[1]) this.#die();
+  }
+
+  #die(): void {
+    const run = this.#current;
+    if (run) run.code = this.#code;
+    for (const stream of [0, 1] as const) this.#close(stream);
+    if (run) this.#done(run, run.begun ? 'shell_died' : 'not_run');
+    for (const { out } of this.#runs.values()) for (const stream of out) stream.close();
+    this.#ended.resolve();
+  }
+
+  /** The shell sees the end of its input, and ends after what it runs. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process[Symbol.asyncDispose]();
+  }
+}
