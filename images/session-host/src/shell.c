@@ -82,6 +82,7 @@ uint32_t shell_running(void) { return command.channel ? command.channel->id : 0;
 uint32_t shell_latest(void) { return latest; }
 const char *shell_directory(void) { return directory; }
 const char *shell_program(void) { return program; }
+bool shell_is_finishing(void) { return result.due; }
 bool shell_is_free(void) { return !command.channel; }
 
 bool shell_is_new(void) {

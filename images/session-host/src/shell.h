@@ -18,6 +18,9 @@ bool shell_reaped(pid_t process, int status);
 /* Hands over results that are complete. */
 void shell_settle(void);
 
+/* A command has ended and its result is not handed over yet. */
+bool shell_is_finishing(void);
+
 pid_t shell_pid(void); /* 0 when there is none */
 uint32_t shell_generation(void);
 uint32_t shell_running(void); /* the channel, 0 when idle */

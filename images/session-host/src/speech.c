@@ -146,7 +146,7 @@ static void greet(void) {
 /* A shell is announced behind the end of the command that the one before it ran. */
 static bool may_announce_shell(void) {
   const struct channel *latest = channel_find(shell_latest());
-  return outbox_has_room() && !(latest && latest->done_due);
+  return outbox_has_room() && !shell_is_finishing() && !(latest && latest->done_due);
 }
 
 void speech_begin(uint64_t boot, uint32_t highest) {

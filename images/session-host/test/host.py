@@ -35,7 +35,7 @@ class Client:
     def __init__(self, connection, token=TOKEN, window=1 << 20, hello=True):
         self.connection, self.window = connection, window
         self.channels, self.shells, self.pongs, self.greeting = {}, [], {}, None
-        self.known, self.ready, self.buffer = {}, False, b""
+        self.known, self.ready, self.buffer, self.order = {}, False, b"", []
         self.next = 0
         if hello:
             self.send(HELLO, b"\1" + token)
@@ -84,6 +84,7 @@ class Client:
             fields = struct.unpack(">IBBQQBQQB", body)
             self.known[fields[0]] = fields[1:]
         elif kind == SHELL:
+            self.order.append("shell")
             self.shells.append((*struct.unpack(">III", body[:12]), text(body[12:])))
         elif kind == READY:
             self.ready = True
@@ -97,6 +98,7 @@ class Client:
             stream.eof = end
         elif kind == DONE:
             number, how, code, out, err, jobs = struct.unpack(">IBiQQH", body[:27])
+            self.order.append("done")
             self.channel(number).done = (how, code, out, err, jobs, text(body[27:]))
         elif kind == INPUT_DONE:
             number, total = struct.unpack(">IQ", body)
