@@ -1,4 +1,5 @@
-import { mkdtempSync, mkdirSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { connectEngine, seccompProfiles } from '../context.ts';
@@ -36,6 +37,7 @@ export class Installation implements AsyncDisposable {
   readonly #runtime: Runtime;
   readonly #opener: SandboxOpener;
   readonly #held: AsyncDisposableStack;
+  readonly #prefix = `doctor-${randomBytes(3).toString('hex')}`;
   #last = 0;
 
   /** Throws when there is no place for its state. */
@@ -45,6 +47,9 @@ export class Installation implements AsyncDisposable {
     const directory = mkdtempSync(join(config.server.state_dir, 'dr-'));
     undo.defer(() => rmSync(directory, { recursive: true, force: true }));
     this.#config = scaledDown(config, directory);
+    // The server's own place: no other may be mounted where a guard stands before the engine.
+    const egress = join(config.server.state_dir, 'egress');
+    undo.defer(() => removeThose(egress, this.#prefix));
     this.#engine = undo.use(new Engine(findEngine(env, config.docker.host), config.docker.call_timeout));
     this.#state = undo.use(new State(directory));
     this.#runtime = runtime?.(this.#state) ?? connectEngine({ config: this.#config, env }, this.#state, log);
@@ -55,7 +60,7 @@ export class Installation implements AsyncDisposable {
       config: this.#config,
       log,
       seccomp: seccompProfiles(this.#config),
-      egress: new Doors({ directory: join(directory, 'egress'), log }),
+      egress: new Doors({ directory: egress, log }),
       decorate: (workspace) => workspace,
     });
     const settled = undo.move();
@@ -92,7 +97,7 @@ export class Installation implements AsyncDisposable {
   }
 
   #row(template: string): SandboxRow {
-    const handle = `doctor-${++this.#last}`;
+    const handle = `${this.#prefix}-${++this.#last}`;
     const volume = newVolume(this.#state.instance, handle);
     const now = Date.now();
     const life = { state: 'live', created: now, lastUsed: now, expires: null, lost: [] } as const;
@@ -108,6 +113,12 @@ export class Installation implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#held.disposeAsync();
   }
+}
+
+/** Removes the entries of a directory whose names begin so. */
+function removeThose(directory: string, prefix: string): void {
+  for (const name of existsSync(directory) ? readdirSync(directory) : [])
+    if (name.startsWith(prefix)) rmSync(join(directory, name), { recursive: true, force: true });
 }
 
 /** Sizes are what an attack on them takes time for; what keeps them is the same for any size. */

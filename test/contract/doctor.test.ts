@@ -3,13 +3,15 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { heedAttacks } from '../../src/cli/strict.ts';
 import { loadConfig, type Config } from '../../src/config.ts';
 import { attackAll } from '../../src/doctor/examination.ts';
 import { table } from '../../src/doctor/table.ts';
+import { policyOf } from '../../src/guard/policy.ts';
 import type { Check } from '../../src/setup/checks.ts';
 import { engine, quiet } from '../support/docker-runtime.ts';
 import { EngineProxy } from '../support/engine-proxy.ts';
+import { testGuard } from '../support/guarded.ts';
+import { ServerProcess } from '../support/server-process.ts';
 
 const isRoot = process.getuid?.() === 0;
 const failed = (checks: readonly Check[]) => checks.filter(({ status }) => status === 'fail').map(({ name }) => name);
@@ -61,7 +63,8 @@ session: { template: ${Object.keys(templates)[0]} }`;
       );
       assert.equal(checks.filter(({ status }) => status === 'ok').length, 45, shown(checks));
       assert.deepEqual(await made(), before_);
-      assert.deepEqual(readdirSync(directory), []);
+      assert.deepEqual(readdirSync(directory), ['egress']);
+      assert.deepEqual(readdirSync(join(directory, 'egress')), []);
     },
   );
 
@@ -107,17 +110,56 @@ session: { template: ${Object.keys(templates)[0]} }`;
     for (const { meaning, advice } of checks.filter(({ status }) => status === 'fail')) assert.ok(meaning && advice);
   });
 
-  test('keep a strict server from starting, with the failed checks by name', async () => {
-    proxy.rewriteCreate = (body) => ({ ...body, HostConfig: { ...body.HostConfig, LogConfig: { Type: 'json-file' } } });
-    const refused = heedAttacks(options(settings({ loud: 'memory: 128MiB' }))).finally(
-      () => (proxy.rewriteCreate = undefined),
+  test('pass the guard before the engine’s socket', async () => {
+    const config = settings({ listed: 'network: allow-list, allow_hosts: ["*"]' });
+    await using guard = await testGuard(policyOf(config), proxy.path);
+    const docker = { ...config.docker, host: `unix://${guard.socket}` };
+    const checks = await attack({ ...config, docker });
+    assert.deepEqual(guard.refusals, []);
+    assert.deepEqual(
+      failed(checks).filter((name) => name !== 'disk quota'),
+      [],
+      shown(checks),
     );
-    await assert.rejects(refused, ({ message }: Error) => {
-      assert.match(
-        message,
-        /^server\.strict is on, and berth doctor finds its sandboxes unsafe: .*log flood of loud: \d+ bytes in the log driver json-file\.$/,
-      );
-      return true;
+  });
+
+  describe('before a strict server starts, on an engine that says it is new', () => {
+    const env = () => ({
+      BERTH_SERVER__STRICT: 'true',
+      BERTH_DOCKER__HOST: proxy.host,
+      BERTH_TEMPLATES__DATA: 'false',
+      BERTH_TEMPLATES__BASE__MEMORY: '128MiB',
+      BERTH_SESSION__TEMPLATE: 'base',
+      ...(!isRoot && { BERTH_WORKSPACE__QUOTA: 'tmpfs' }),
+    });
+    before(() => {
+      const Components = [{ Name: 'runc', Version: '1.3.6', Details: {} }];
+      proxy.judge = (_, path) =>
+        path.endsWith('/version') ? { answer: { Version: '29.5.1', ApiVersion: '1.41', Components } } : undefined;
+    });
+    after(() => {
+      proxy.judge = () => undefined;
+      proxy.rewriteCreate = undefined;
+    });
+
+    test('show in /metrics what held', async () => {
+      await using server = await ServerProcess.start(env());
+      const text = await (await fetch(`${server.url}/metrics`)).text();
+      assert.match(text, /^berth_doctor_check\{check="log flood",template="base"\} 1$/m);
+      assert.match(text, /^berth_doctor_check\{check="bind address",template=""\} 1$/m);
+      assert.doesNotMatch(text, /^berth_doctor_check.* 0$/m);
+    });
+
+    test('stop it, with the failed checks by name', async () => {
+      proxy.rewriteCreate = (body) => ({ ...body, HostConfig: { ...body.HostConfig, ReadonlyRootfs: false } });
+      await assert.rejects(ServerProcess.start(env()), ({ message }: Error) => {
+        assert.match(message, /^the server ended with 1:$/m);
+        assert.match(
+          message,
+          /^berth: server\.strict is on, and berth doctor finds its sandboxes unsafe: read-only root of base: \/var\/tmp can be written[^;]*\.$/m,
+        );
+        return true;
+      });
     });
   });
 
