@@ -34,6 +34,8 @@ export interface AdmissionLimits {
 const minimumIdle = 60;
 /** Milliseconds between two looks for room that nothing tells of: memory, and sandboxes idle for long enough. */
 const lookEvery = 1000;
+/** Milliseconds between two notes on the same call's place. */
+const sayEvery = 1000;
 const retryAfter = 30;
 
 type Idle = (entry: Entry, seconds: number) => Promise<boolean>;
@@ -112,8 +114,11 @@ export class Admission {
     const giveUp = new AbortController();
     using timers = new Timers();
     let place = 1;
+    let said = Number.NEGATIVE_INFINITY;
     const onPlace = (now: number) => {
       place = now;
+      if (performance.now() - said < sayEvery) return;
+      said = performance.now();
       entry.say(`Waiting for a place: number ${now} of ${this.#queue.waiting} in the queue.`);
     };
     const expire = () => {
