@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { connectEngine, seccompProfiles } from '../context.ts';
@@ -7,6 +7,7 @@ import { findEngine } from '../docker/address.ts';
 import { Engine } from '../docker/client.ts';
 import { loggedBy } from '../docker/logged.ts';
 import { Doors } from '../egress/doors.ts';
+import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { SandboxOpener } from '../sandbox/opener.ts';
 import { newVolume } from '../sandbox/roster.ts';
@@ -18,8 +19,6 @@ export interface InstallationOptions {
   readonly config: Config;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Logger;
-  /** What tests put in place of the engine's side. */
-  readonly runtime?: (state: State) => Runtime;
 }
 
 const MiB = 1024 ** 2;
@@ -37,22 +36,21 @@ export class Installation implements AsyncDisposable {
   readonly #runtime: Runtime;
   readonly #opener: SandboxOpener;
   readonly #held: AsyncDisposableStack;
-  readonly #prefix = `doctor-${randomBytes(3).toString('hex')}`;
+  readonly #name: string;
   #last = 0;
 
-  /** Throws when there is no place for its state. */
-  constructor({ config, env, log, runtime }: InstallationOptions) {
+  private constructor({ config, env, log }: InstallationOptions, name: string) {
     using undo = new DisposableStack();
-    mkdirSync(config.server.state_dir, { recursive: true, mode: 0o700 });
-    const directory = mkdtempSync(join(config.server.state_dir, 'dr-'));
-    undo.defer(() => rmSync(directory, { recursive: true, force: true }));
+    const directory = join(config.server.state_dir, name);
+    this.#name = name;
     this.#config = scaledDown(config, directory);
+    this.#state = undo.use(new State(directory));
+    undo.defer(() => rmSync(directory, { recursive: true, force: true }));
     // The server's own place: no other may be mounted where a guard stands before the engine.
     const egress = join(config.server.state_dir, 'egress');
-    undo.defer(() => removeThose(egress, this.#prefix));
+    undo.defer(() => removeThose(egress, name));
     this.#engine = undo.use(new Engine(findEngine(env, config.docker.host), config.docker.call_timeout));
-    this.#state = undo.use(new State(directory));
-    this.#runtime = runtime?.(this.#state) ?? connectEngine({ config: this.#config, env }, this.#state, log);
+    this.#runtime = connectEngine({ config: this.#config, env }, this.#state, log);
     this.#held = new AsyncDisposableStack();
     this.#opener = new SandboxOpener({
       runtime: this.#runtime,
@@ -67,6 +65,15 @@ export class Installation implements AsyncDisposable {
     this.#held.defer(() => settled.dispose());
     this.#held.use(this.#runtime);
     this.#held.defer(() => this.clear());
+  }
+
+  /** Also clears away what a doctor that was killed has left. Rejects when there is no place for its state. */
+  static async make(options: InstallationOptions): Promise<Installation> {
+    const { state_dir: place } = options.config.server;
+    mkdirSync(place, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(place).filter((name) => /^doctor-[0-9a-f]{6}$/.test(name)))
+      await clearAway(() => new Installation(options, name));
+    return new Installation(options, `doctor-${randomBytes(3).toString('hex')}`);
   }
 
   quota(): Promise<DiskQuota> {
@@ -97,7 +104,7 @@ export class Installation implements AsyncDisposable {
   }
 
   #row(template: string): SandboxRow {
-    const handle = `${this.#prefix}-${++this.#last}`;
+    const handle = `${this.#name}-${++this.#last}`;
     const volume = newVolume(this.#state.instance, handle);
     const now = Date.now();
     const life = { state: 'live', created: now, lastUsed: now, expires: null, lost: [] } as const;
@@ -112,6 +119,15 @@ export class Installation implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#held.disposeAsync();
+  }
+}
+
+/** Unless it is in use: then another doctor is at work. */
+async function clearAway(old: () => Installation): Promise<void> {
+  try {
+    await old()[Symbol.asyncDispose]();
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'conflict')) throw error;
   }
 }
 
