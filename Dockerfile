@@ -1,4 +1,4 @@
-# The server. It runs `berth serve` only: the sandbox images are made by `berth up`, or by docker-compose.yml.
+# The server, and its guard. It runs `berth serve` and `berth guard` only: the sandbox images are made by `berth up`, or by docker-compose.yml.
 # Both bases may be any Debian; where the first has no Node 24, the npm registry's is taken.
 ARG NODE=node:24-bookworm-slim
 ARG BASE=debian:bookworm-slim
@@ -27,7 +27,7 @@ COPY --from=build /app /app
 COPY LICENSE /app/
 COPY config /app/config
 COPY src /app/src
-RUN install -d -o 65532 -g 65532 -m 700 /var/lib/berth
+RUN install -d -o 65532 -g 65532 -m 700 /var/lib/berth; install -d -o 65532 -g 65532 -m 750 /run/berth
 ENV NODE_ENV=production \
     BERTH_SERVER__HOST=0.0.0.0 \
     BERTH_SERVER__STATE_DIR=/var/lib/berth
