@@ -5,6 +5,7 @@ import type { LiveFrame } from '../link.ts';
 import type { SignalName, SignalScope } from '../request.ts';
 import type { Container, Process } from '../runtime.ts';
 import { Timers } from '../timers.ts';
+import { heldByOthers } from './holders.ts';
 import { strike } from './kill.ts';
 import { MarkedStream } from './marked-stream.ts';
 import { Outflow } from './outflow.ts';
@@ -97,6 +98,7 @@ export class NonceShell implements AsyncDisposable {
     const out = [outflow(0), outflow(1)] as const;
     this.#current = { channel, out, ends: [undefined, undefined], begun: false, code: -1, cwd: '', left: [] };
     this.#runs.set(channel, this.#current);
+    if (this.#died[0] && this.#died[1]) return this.#done(this.#current, 'not_run', false);
     this.#write(commandLines({ ...command, dialect: this.#dialect, nonce: this.#nonce, keeper: this.#keeper }));
   }
 
@@ -176,8 +178,13 @@ export class NonceShell implements AsyncDisposable {
     if (!run) return;
     run.ends[stream] = run.out[stream].sent;
     if (stream === 0) this.#report(run, text);
-    if (run.ends[0] === undefined || run.ends[1] === undefined) return;
-    this.#done(run, 'reported');
+    if (run.ends[0] !== undefined && run.ends[1] !== undefined) void this.#reported(run);
+  }
+
+  async #reported(run: Run): Promise<void> {
+    const { container } = this.#options;
+    const open = run.left.length > 0 && (await heldByOthers(container, this.#keeper).catch(() => false));
+    if (run === this.#current) this.#done(run, 'reported', open);
   }
 
   /** `CHANNEL CODE ` and the shell's jobs, a line each, before its directory. */
@@ -190,11 +197,12 @@ export class NonceShell implements AsyncDisposable {
     run.cwd = this.#cwd = cwd || this.#cwd;
   }
 
-  #done(run: Run, how: 'reported' | 'shell_died' | 'not_run'): void {
+  /** `open`: processes it left hold its streams. */
+  #done(run: Run, how: 'reported' | 'shell_died' | 'not_run', open: boolean): void {
     const { channel, code, cwd, left } = run;
     this.#current = undefined;
-    if (left.length === 0) for (const stream of [0, 1] as const) this.#close(stream);
-    const ends = [run.out[0].sent, run.out[1].sent] as const;
+    if (!open) for (const stream of [0, 1] as const) this.#close(stream);
+    const ends = [run.ends[0] ?? run.out[0].sent, run.ends[1] ?? run.out[1].sent] as const;
     this.#options.emit({ type: 'done', channel, how, code, ends, jobs: left.length, cwd });
   }
 
@@ -214,7 +222,7 @@ export class NonceShell implements AsyncDisposable {
     const run = this.#current;
     if (run) run.code = this.#code;
     for (const stream of [0, 1] as const) this.#close(stream);
-    if (run) this.#done(run, run.begun ? 'shell_died' : 'not_run');
+    if (run) this.#done(run, run.begun ? 'shell_died' : 'not_run', false);
     for (const { out } of this.#runs.values()) for (const stream of out) stream.close();
     this.#ended.resolve();
   }

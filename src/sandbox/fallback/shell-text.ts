@@ -7,16 +7,17 @@ const textName = Buffer.from(`bash: /dev/fd/${textFd}: line `);
 
 /**
  * The process above the shell, which holds the streams that commands write to and reports the shell's end. Its first
- * line of input is the nonce, so that no command line and no environment shows it. Its own streams stay as they are: a
- * shell that forks late would redirect them along with those of what it starts.
+ * line of input is the nonce, so that no command line and no environment shows it. Commands
+ * write to its descriptors 1 and 9; its own messages on the shell's end (`Killed`) go nowhere.
  */
 export const keeperScript = `
 read -r nonce
 mkdir -p -- "$2" 2>/dev/null; cd -- "$2" 2>/dev/null || cd /workspace || cd /
 [ -x "$1" ] && set -- "$1" --noprofile --norc --noediting || set -- /bin/sh
-(exec "$@" -i >/dev/null 2>&1)
+exec 9>&2 2>/dev/null
+(exec "$@" -i >/dev/null 2>&1 9>&-)
 code=$?
-printf '%sdied %d\\0' "$nonce" "$code"; printf '%sdied\\0' "$nonce" >&2`;
+printf '%sdied %d\\0' "$nonce" "$code"; printf '%sdied\\0' "$nonce" >&9`;
 
 /** The shell's first lines: no prompts, no history, and the mark `ready PID KEEPER DIALECT`. */
 export function openingLines(nonce: string): string {
@@ -41,9 +42,9 @@ export interface CommandText {
 export function commandLines(command: CommandText): Buffer {
   const { dialect, nonce, keeper, channel, status } = command;
   const builtin = dialect === 'bash' ? '\\builtin' : '\\command';
-  const [out, err] = [`>/proc/${keeper}/fd/1`, `2>/proc/${keeper}/fd/2`];
+  const [out, err] = [`>/proc/${keeper}/fd/1`, `2>/proc/${keeper}/fd/9`];
   const mark = (text: string) => `${builtin} printf '%s${text}\\0' ${nonce}`;
-  const onErr = `>/proc/${keeper}/fd/2`;
+  const onErr = `>/proc/${keeper}/fd/9`;
   const report = `${builtin} printf '%send ${channel} %d ' ${nonce} "$?"; ${builtin} jobs -p; ${builtin} printf '%s\\0' "$PWD"`;
   const before = ` ${mark(`begin ${channel}`)} ${out}; ${mark(`begin ${channel}`)} ${onErr}\n`;
   const carried = status === 0 ? '' : ` (exit ${status})\n`;
