@@ -24,6 +24,8 @@ export interface Outcome {
   readonly status: 'ok' | 'warn' | 'fail';
   /** What happened, in a few words. */
   readonly detail: string;
+  /** What to do about a warning; a failure has its attack's advice. */
+  readonly advice?: string;
 }
 
 export interface Attack {
@@ -40,7 +42,14 @@ export interface Attack {
 
 export const held = (detail: string): Outcome => ({ status: 'ok', detail });
 export const broken = (detail: string): Outcome => ({ status: 'fail', detail });
-export const untried = (detail: string): Outcome => ({ status: 'warn', detail });
+export const untried = (detail: string, advice?: string): Outcome => ({
+  status: 'warn',
+  detail,
+  ...(advice && { advice }),
+});
+
+/** What to say where an image lacks what an attack is made with. */
+export const otherImage = 'Attack a template with the same settings and an image that has it, such as berth/base.';
 
 /** Failed when anything is on the list. */
 export function unless(found: readonly string[], detail: string): Outcome {

@@ -63,9 +63,9 @@ function unstarted(template: string, error: Error): Check {
 
 async function attempt(attack: Attack, target: Target, template: string, all: AbortSignal): Promise<Check> {
   const { name, meaning, advice } = attack;
-  const { status, detail } = await outcomeOf(attack, target, all);
-  const check = { name, template, status, detail };
-  return status === 'ok' ? check : { ...check, meaning, advice };
+  const outcome = await outcomeOf(attack, target, all);
+  const check = { name, template, ...outcome };
+  return outcome.status === 'fail' ? { ...check, meaning, advice } : check;
 }
 
 async function outcomeOf(attack: Attack, target: Target, all: AbortSignal): Promise<Outcome> {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pack, type Header } from 'tar-stream';
-import { type Attack, type Target, unless, untried } from '../attack.ts';
+import { type Attack, otherImage, type Target, unless, untried } from '../attack.ts';
 import { script } from '../exec.ts';
 
 /** Nobody else's files have these names, in a sandbox or on the host. */
@@ -45,7 +45,7 @@ const links: Attack = {
   async run(target, signal) {
     const make = 'cd /workspace; ln -sfn /etc etc; ln -sfn /proc/1 one; ln -sfn loop loop; [[ -L etc ]]';
     const { code } = await script(target.container, make, { signal });
-    if (code !== 0) return untried('the image has no ln');
+    if (code !== 0) return untried('the image has no ln', otherImage);
     const { files } = target.workspace;
     const writes = [`/workspace/etc/${linked}`, `/workspace/one/root/etc/${linked}`, `/workspace/etc/../${linked}`];
     const told: string[] = [];

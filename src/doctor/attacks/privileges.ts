@@ -1,4 +1,4 @@
-import { type Attack, broken, type Outcome, type Target, unless, untried } from '../attack.ts';
+import { type Attack, broken, otherImage, type Outcome, type Target, unless, untried } from '../attack.ts';
 import { script } from '../exec.ts';
 import { makeCalls, type SystemCall } from '../system-calls.ts';
 
@@ -10,7 +10,7 @@ const refusals: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOSYS', 'EAF
 
 async function refused({ container }: Target, calls: readonly SystemCall[], signal: AbortSignal): Promise<Outcome> {
   const found = await makeCalls(container, calls, signal);
-  if (!found) return untried('the image has neither python3 nor perl to make system calls with');
+  if (!found) return untried('the image has neither python3 nor perl to make system calls with', otherImage);
   const open = calls.flatMap(({ name }) => {
     const answer = found.get(name);
     return answer === undefined || refusals.has(answer) ? [] : [`${name} is open (${answer})`];

@@ -48,11 +48,13 @@ async function filled({ container }: Target, file: string, bytes: number, signal
   return written > most ? [`${file} took ${written} MiB of ${most}`] : [];
 }
 
+const quotas =
+  'Give the engine a file system with project quotas, or run as root on the engine’s host for `workspace.quota: loop`.';
+
 const disk: Attack = {
   name: 'disk fill',
   meaning: "One sandbox can fill the host's disk.",
-  advice:
-    'Give the engine a file system with project quotas, or run as root on the engine’s host for `workspace.quota: loop`.',
+  advice: quotas,
   seconds: 20,
   async run(target, signal) {
     const { quota, template } = target;
@@ -62,7 +64,7 @@ const disk: Attack = {
     ];
     if (small.length > 0) return broken(small.join('; '));
     if (quota.kind === 'watch')
-      return untried('/tmp is capped; the workspace is only watched: too big a sandbox is stopped some time after');
+      return untried('/tmp is capped; a workspace that grows too big is stopped later', quotas);
     const found = await filled(target, '/workspace/doctor', template.disk, signal);
     return unless(found, `capped at ${size(template.disk)} by ${quota.detail}`);
   },
