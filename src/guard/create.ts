@@ -43,6 +43,7 @@ const count = z.int().positive();
 const sandboxBody = z.object({
   Image: z.string(),
   Labels: ownLabels.and(z.object({ [labels.instance]: instanceLabel })),
+  Entrypoint: z.array(z.string()),
   Cmd: z.tuple([
     z.literal('serve'),
     z.literal('--cwd'),
@@ -99,6 +100,8 @@ function rebuilt(body: unknown, asked: SandboxBody, template: TemplatePolicy, po
     labels: own,
     volume: { name: workspace.Source, labels: without(workspace.VolumeOptions.Labels, labels.bare, labels.instance) },
     shell: asked.Cmd[6],
+    // Not the session host alone: the shell that waits in its place.
+    ...(asked.Entrypoint.length > 1 && { sessionHost: false }),
     cwd: asked.Cmd[2],
     limits: limitsOf(asked, template),
     mounts: [...template.mounts, ...door(asked, template, policy)],

@@ -83,7 +83,7 @@ class Guard implements AsyncDisposable {
       const body = await readAll(request, route.longest);
       await this.#forward(await this.#ready(route, { name, target, body }), answer);
     } catch (error) {
-      this.#refuse(request, error, (status, json) => reply(answer, status, json));
+      if (!answer.destroyed) this.#refuse(request, error, (status, json) => reply(answer, status, json));
     }
   }
 
@@ -97,6 +97,8 @@ class Guard implements AsyncDisposable {
   }
 
   async #forward({ passed, outgoing }: Ready, answer: ServerResponse): Promise<void> {
+    // Whoever has gone wants nothing more, and nobody would end what waits for ever.
+    if (answer.destroyed) return;
     const sent = this.#engine.send(outgoing);
     answer.on('close', () => sent.destroy());
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -118,11 +120,13 @@ class Guard implements AsyncDisposable {
       const { outgoing } = await this.#ready(route, { name, target, body });
       await this.#hijack(outgoing, client);
     } catch (error) {
+      if (client.destroyed) return;
       this.#refuse(request, error, (status, json) => client.end(rawReply(status, JSON.stringify(json))));
     }
   }
 
   async #hijack(outgoing: Outgoing, client: Duplex): Promise<void> {
+    if (client.destroyed) return;
     const sent = this.#engine.send(outgoing, { upgrade: true });
     client.on('close', () => sent.destroy());
     const { promise, resolve, reject } = Promise.withResolvers<void>();

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import Docker from 'dockerode';
 import { text } from 'node:stream/consumers';
+import { Doors } from '../../src/egress/doors.ts';
+import { egressWorks } from '../../src/sandbox/egress-check.ts';
 import type { Container } from '../../src/sandbox/runtime.ts';
-import { engine, hostImage, MiB, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';
-import { guardedRuntime } from '../support/guarded.ts';
+import { engine, hostImage, MiB, quiet, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';
+import { guardedRuntime, testGuard, testPolicy } from '../support/guarded.ts';
 import { sh } from '../support/run.ts';
 
 /** A server that has been taken over, with the guard's socket in its hands. */
@@ -164,6 +166,20 @@ describe('the guard before a real engine', { timeout: 120_000 }, () => {
     for (const runtime of [plain, behind]) await runtime![Symbol.asyncDispose]();
     rmSync(directory, { recursive: true });
     assert.deepEqual(guard.refusals.slice(before), []);
+  });
+
+  test('lets a sandbox have the socket of its proxy, where its template has a way out', async () => {
+    const directory = mkdtempSync(join(homedir(), '.berth-doors-'));
+    const [base] = testPolicy.templates;
+    await using guard = await testGuard({
+      ...testPolicy,
+      egressDirectory: directory,
+      templates: [{ ...base!, egress: true }],
+    });
+    await using runtime = testRuntime({ instance: guarded.instance, host: `unix://${guard.socket}` });
+    assert.equal(await egressWorks(new Doors({ directory, log: quiet }), runtime), true);
+    assert.deepEqual(guard.refusals, []);
+    rmSync(directory, { recursive: true });
   });
 
   test('left everything as it was', async () => {

@@ -35,10 +35,10 @@ const placement = { instance: 'abc', hostVolume: 'berth-session-host-0123456789a
 // oxlint-disable-next-line typescript/no-explicit-any -- what an attacker sends has no type
 type Body = Record<string, any>;
 
-function body(template: TemplatePolicy = data, more: readonly Mount[] = []): Body {
+function body(template: TemplatePolicy = data, more: readonly Mount[] = [], own: { sessionHost?: false } = {}): Body {
   const labels = { 'berth.sandbox': 'red-fox', 'berth.template': 'data' };
   const place = { name: volume, labels, volume: { name: volume, labels }, shell: '/bin/bash' };
-  const spec = { ...template, ...place, mounts: [...template.mounts, ...more] };
+  const spec = { ...template, ...place, ...own, mounts: [...template.mounts, ...more] };
   return JSON.parse(JSON.stringify(createBody(spec, placement))) as Body;
 }
 
@@ -162,6 +162,7 @@ const attacks: readonly [string, (body: Body) => void][] = [
   top('User', 'root'),
   top('Entrypoint', ['/bin/sh']),
   top('Entrypoint', []),
+  top('Entrypoint', ['/bin/sh', '-c', 'id', 'berth']),
   top('Cmd', ['/bin/sh']),
   top('Cmd', ['serve', '--cwd', '/workspace/../etc', '--orphan-after', '3600', '--', '/bin/bash']),
   top('Cmd', ['serve', '--cwd', '/workspace', '--orphan-after', '86401', '--', '/bin/bash']),
@@ -199,6 +200,7 @@ describe('what the guard lets be created', () => {
       body(way, [door]),
       body(way),
       body(open),
+      body(data, [], { sessionHost: false }),
       fill(volume, '/workspace'),
       fill('berth-session-host-0123456789ab', '/opt/berth'),
       trial,
@@ -289,5 +291,22 @@ describe('what the guard lets be created', () => {
   test('keeps a __proto__ out', () => {
     const text = JSON.stringify(body()).replace('"HostConfig":{', '"HostConfig":{"__proto__":{"Privileged":true},');
     assert.match(refused(JSON.parse(text)), /HostConfig\.__proto__ is not as Berth sets it/);
+  });
+});
+
+describe('a sandbox without a session host', () => {
+  const withoutHost = (): Body => {
+    const labels = { 'berth.sandbox': 'red-fox', 'berth.template': 'data' };
+    const place = { name: volume, labels, volume: { name: volume, labels }, shell: '/bin/bash', sessionHost: false };
+    return JSON.parse(JSON.stringify(createBody({ ...data, ...place }, placement))) as Body;
+  };
+
+  test('is let through as Berth makes it', () => {
+    assert.deepEqual(acceptedContainer(withoutHost(), policy), withoutHost());
+  });
+
+  test('runs no other script', () => {
+    assert.match(refused(changed((it) => (it['Entrypoint'][2] += '\ntrue'), withoutHost())), /^Only/);
+    assert.match(refused(changed((it) => (it['Entrypoint'][0] = '/bin/true'), withoutHost())), /^Only/);
   });
 });
