@@ -45,7 +45,7 @@ describe('with shell.host: off', { concurrency: 3 }, () => {
 
   test('the status says what is missing', async () => {
     const session = await open();
-    const step = { run: 'tr "\\0" " " </proc/1/cmdline | cut -c1-10', out: '/bin/sh -c\n' };
+    const step = { run: 'head -c 10 /proc/1/cmdline', out: '/bin/sh\0-c' };
     assert.deepEqual(await seen(session, step), expected(step));
     assert.deepEqual((await fields(session, 'sandbox_status'))['degraded'], degraded);
     await session.delete();
@@ -53,7 +53,7 @@ describe('with shell.host: off', { concurrency: 3 }, () => {
 
   test('file tools work', async () => {
     const session = await open();
-    await fields(session, 'write_file', { path: 'a.txt', content: 'one\n' });
+    await fields(session, 'upload_file', { path: 'a.txt', content: 'one\n' });
     const step = { run: 'cat a.txt', out: 'one\n' };
     assert.deepEqual(await seen(session, step), expected(step));
     await session.delete();
@@ -63,8 +63,9 @@ describe('with shell.host: off', { concurrency: 3 }, () => {
     const session = await open();
     const { sessionId } = await fields(session, 'start_shell_session', { cols: 70, rows: 20 });
     const type = (input: string) => fields(session, 'send_shell_input', { sessionId, input });
-    const until = async (pattern: string) =>
-      (await fields(session, 'get_shell_output', { sessionId, until: pattern, wait: 10 }))['matched'];
+    const read = async (args: Record<string, unknown>) =>
+      (await fields(session, 'read_shell_output', { sessionId, ...args }))['metadata'] as Record<string, unknown>;
+    const until = async (pattern: string) => (await read({ until: pattern, wait: 10 }))['matched'];
     await type('stty size; tty');
     assert.equal(await until('20 70\\s+/dev/pts/\\d'), true);
     await type('sleep 100; echo code=$?');
@@ -73,10 +74,9 @@ describe('with shell.host: off', { concurrency: 3 }, () => {
     await type('echo after=$((1+1))');
     assert.equal(await until('after=2'), true);
     await type('exit 7');
-    const end = async () => await fields(session, 'get_shell_output', { sessionId, wait: 1 });
-    let last = await end();
-    for (let tries = 0; !last['exited'] && tries < 10; tries++) last = await end();
-    assert.equal(last['exit_code'] ?? last['exitCode'], 7);
+    let last = await read({ wait: 1 });
+    for (let tries = 0; !last['exited'] && tries < 10; tries++) last = await read({ wait: 1 });
+    assert.equal(last['exitCode'], 7);
     await session.delete();
   });
 
@@ -88,6 +88,25 @@ describe('with shell.host: off', { concurrency: 3 }, () => {
     assert.deepEqual(await seen(session, step), expected(step));
     await session.delete();
   });
+});
+
+test('an image without bash has its own shell', async () => {
+  await using server = await ServerProcess.start({
+    BERTH_SESSION__TEMPLATE: 'base',
+    BERTH_SHELL__HOST: 'off',
+    BERTH_SHELL__DEFAULT_SHELL: '/bin/no-bash',
+  });
+  const session = await openSession({ mcp: `${server.url}/mcp` });
+  const steps = [
+    { run: "cd /tmp; x='it''s'; f() { echo \"f $x\"; }; false", code: 1 },
+    { run: 'echo $?; f; pwd; echo e >&2', out: '1\nf its\n/tmp\n', err: 'e\n' },
+    { run: 'cat <<E\na\nE', out: 'a\n' },
+    { run: "printf 'a\\0b\\377'; exit 3", out: Buffer.from('a\0b\xff', 'latin1'), code: 3, restarted: true },
+    { run: 'pwd; sleep 50', out: '/tmp\n', code: 130, status: 'timeout' as const, timeout: 1 },
+    ok,
+  ];
+  for (const step of steps) assert.deepEqual(await seen(session, step), expected(step), step.run);
+  await session.delete();
 });
 
 test('a server that was killed finds its sandbox again, with a new shell that says so and nothing left running', async () => {

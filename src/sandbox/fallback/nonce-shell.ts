@@ -9,7 +9,7 @@ import { heldByOthers } from './holders.ts';
 import { strike } from './kill.ts';
 import { MarkedStream } from './marked-stream.ts';
 import { Outflow } from './outflow.ts';
-import { commandLines, keeperScript, openingLines, withoutTextName, type Dialect } from './shell-text.ts';
+import { commandLines, reportLine, keeperScript, openingLines, withoutTextName, type Dialect } from './shell-text.ts';
 
 export interface NonceShellOptions {
   readonly container: Container;
@@ -25,6 +25,8 @@ const startTimeout = 10_000;
 interface Run {
   readonly channel: number;
   readonly out: readonly [Outflow, Outflow];
+  /** What makes the shell report the command's end. */
+  readonly report: Buffer;
   readonly ends: [number | undefined, number | undefined];
   begun: boolean;
   code: number;
@@ -96,10 +98,12 @@ export class NonceShell implements AsyncDisposable {
     const outflow = (stream: Stream) =>
       new Outflow(window, (offset, bytes) => this.#options.emit({ type: 'data', channel, stream, offset, bytes }));
     const out = [outflow(0), outflow(1)] as const;
-    this.#current = { channel, out, ends: [undefined, undefined], begun: false, code: -1, cwd: '', left: [] };
+    const full = { ...command, dialect: this.#dialect, nonce: this.#nonce, keeper: this.#keeper };
+    const report = Buffer.from(reportLine(full));
+    this.#current = { channel, out, report, ends: [undefined, undefined], begun: false, code: -1, cwd: '', left: [] };
     this.#runs.set(channel, this.#current);
     if (this.#died[0] && this.#died[1]) return this.#done(this.#current, 'not_run', false);
-    this.#write(commandLines({ ...command, dialect: this.#dialect, nonce: this.#nonce, keeper: this.#keeper }));
+    this.#write(commandLines(full));
   }
 
   credit(channel: number, stream: Stream, limit: number): void {
@@ -120,6 +124,8 @@ export class NonceShell implements AsyncDisposable {
     const target = running ? { spare: this.#jobs } : { only: run.left };
     const strikes = asked.map(({ name, scope }) => ({ name, scope: scope === 'first' ? 'self' : 'below' }) as const);
     await strike(this.#options.container, { pid: this.#pid, ...target }, strikes);
+    // Shells other than bash drop on INT what they have read ahead: the line that reports the end is among it.
+    if (running && this.#dialect === 'sh' && run === this.#current) this.#write(run.report);
   }
 
   /** Ends the shell and all it started. */
@@ -175,7 +181,7 @@ export class NonceShell implements AsyncDisposable {
 
   #end(stream: Stream, text: string): void {
     const run = this.#current;
-    if (!run) return;
+    if (!run || run.channel !== Number.parseInt(text) || run.ends[stream] !== undefined) return;
     run.ends[stream] = run.out[stream].sent;
     if (stream === 0) this.#report(run, text);
     if (run.ends[0] !== undefined && run.ends[1] !== undefined) void this.#reported(run);

@@ -38,27 +38,36 @@ export interface CommandText {
   readonly text: Buffer;
 }
 
-/** The lines for one command, between the marks `begin CHANNEL` and `end CHANNEL CODE JOBS CWD` on both streams. */
+/** The line that starts a command, between the lines for the marks `begin CHANNEL` on both streams and `reportLine`. */
 export function commandLines(command: CommandText): Buffer {
-  const { dialect, nonce, keeper, channel, status } = command;
-  const builtin = dialect === 'bash' ? '\\builtin' : '\\command';
-  const [out, err] = [`>/proc/${keeper}/fd/1`, `2>/proc/${keeper}/fd/9`];
-  const mark = (text: string) => `${builtin} printf '%s${text}\\0' ${nonce}`;
-  const onErr = `>/proc/${keeper}/fd/9`;
-  const report = `${builtin} printf '%send ${channel} %d ' ${nonce} "$?"; ${builtin} jobs -p; ${builtin} printf '%s\\0' "$PWD"`;
-  const before = ` ${mark(`begin ${channel}`)} ${out}; ${mark(`begin ${channel}`)} ${onErr}\n`;
+  const { channel, status } = command;
+  const { mark, out, err } = parts(command);
+  const before = ` ${mark(`begin ${channel}`)} >${out}; ${mark(`begin ${channel}`)} >${err}\n`;
   const carried = status === 0 ? '' : ` (exit ${status})\n`;
-  const after = `\n { ${report}; } ${out}; ${mark(`end ${channel}`)} ${onErr}\n`;
-  const text = withoutNuls(command.text);
-  const given =
-    dialect === 'bash'
-      ? [` \\. /dev/fd/${textFd} ${err} ${textFd}<<'${nonce}' </dev/null ${out}\n`, text, `\n${nonce}`]
-      : [
-          ` \\command eval '`,
-          Buffer.from(text.toString('latin1').replaceAll("'", "'\\''"), 'latin1'),
-          `' </dev/null ${out} ${err}`,
-        ];
-  return Buffer.concat([before + carried, ...given, after].map((part) => Buffer.from(part as string)));
+  return Buffer.concat([Buffer.from(before + carried), textLines(command), Buffer.from(reportLine(command))]);
+}
+
+/** The marks `end CHANNEL CODE JOBS CWD` on stdout, jobs a line each, and `end CHANNEL` on stderr. */
+export function reportLine(command: CommandText): string {
+  const { builtin, mark, out, err } = parts(command);
+  const code = `${builtin} printf '%send ${command.channel} %d ' ${command.nonce} "$?"`;
+  const rest = `${builtin} jobs -p; ${builtin} printf '%s\\0' "$PWD"`;
+  return `\n { ${code}; ${rest}; } >${out}; ${mark(`end ${command.channel}`)} >${err}\n`;
+}
+
+/** A file for bash, which keeps its line numbers and lets it return; a quoted word for other shells. */
+function textLines(command: CommandText): Buffer {
+  const { out, err } = parts(command);
+  const text = withoutNuls(command.text).toString('latin1');
+  const bash = ` \\. /dev/fd/${textFd} 2>${err} ${textFd}<<'${command.nonce}' </dev/null >${out}\n${text}\n${command.nonce}`;
+  const sh = ` \\command eval '${text.replaceAll("'", "'\\''")}' </dev/null >${out} 2>${err}`;
+  return Buffer.from(command.dialect === 'bash' ? bash : sh, 'latin1');
+}
+
+function parts({ dialect, nonce, keeper }: CommandText) {
+  const builtin = dialect === 'bash' ? '\\builtin' : '\\command';
+  const mark = (text: string) => `${builtin} printf '%s${text}\\0' ${nonce}`;
+  return { builtin, mark, out: `/proc/${keeper}/fd/1`, err: `/proc/${keeper}/fd/9` };
 }
 
 /** bash's messages without the name of the file that a command's text came in. */
