@@ -579,7 +579,7 @@ const hostile: ShellCase[] = [
     name: 'a fork bomb',
     needsHost: true,
     steps: [
-      { run: 'b() { b | b & }; b 2>/dev/null; sleep 0.5; kill -9 -1; sleep 0.5', timeout: 20 },
+      { run: 'b() { b | b & }; { b; sleep 0.5; kill -9 -1; sleep 0.5; } 2>/dev/null', timeout: 20 },
       { ...ok, after: 1 },
     ],
   },

@@ -92,7 +92,7 @@ test('a sandbox that outgrows what nothing bounds is stopped, and told why', { t
     BERTH_SESSION__TEMPLATE: 'base',
     BERTH_TEMPLATES__BASE__DISK: '16MiB',
     BERTH_WORKSPACE__QUOTA: 'watch',
-    BERTH_WORKSPACE__WATCH_INTERVAL: '1',
+    BERTH_WORKSPACE__WATCH_INTERVAL: '5',
   });
   const command = 'echo small > note; head -c 24M /dev/zero > big; sleep 30';
   const { status } = await callTool(server.url, 'execute_command', { command });
