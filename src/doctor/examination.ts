@@ -36,15 +36,18 @@ export async function attackAll(options: AttackOptions): Promise<readonly Check[
 async function attackTemplate(installation: Installation, template: string, signal: AbortSignal): Promise<Check[]> {
   if (signal.aborted) return [late(template)];
   const target = await installation.target(template, signal).catch((error: Error) => error);
-  if (target instanceof Error) return [unstarted(template, target)];
+  if (target instanceof Error) return [signal.aborted ? late(template) : unstarted(template, target)];
   const checks: Check[] = [];
+  const make = async (attack: Attack) => {
+    const blamed = checks.some(({ status }) => status === 'fail');
+    checks.push(cardLine(attack, template, await outcomeOf(attack, { target, all: signal, blamed })));
+  };
   const queue = [...together];
   const lane = async () => {
-    for (let next = queue.shift(); next; next = queue.shift())
-      checks.push(await attempt(next, target, template, signal));
+    for (let next = queue.shift(); next; next = queue.shift()) await make(next);
   };
   await Promise.all(Array.from({ length: atOnce }, lane));
-  for (const attack of alone) checks.push(await attempt(attack, target, template, signal));
+  for (const attack of alone) await make(attack);
   const order = [...together, ...alone].map(({ name }) => name);
   return checks.toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
 }
@@ -61,15 +64,22 @@ function unstarted(template: string, error: Error): Check {
   return { name: 'start', template, status: missing ? 'warn' : 'fail', detail: error.message, meaning, advice };
 }
 
-async function attempt(attack: Attack, target: Target, template: string, all: AbortSignal): Promise<Check> {
-  const { name, meaning, advice } = attack;
-  const outcome = await outcomeOf(attack, target, all);
+function cardLine({ name, meaning, advice }: Attack, template: string, outcome: Outcome): Check {
   const check = { name, template, ...outcome };
   return outcome.status === 'fail' ? { ...check, meaning, advice } : check;
 }
 
-async function outcomeOf(attack: Attack, target: Target, all: AbortSignal): Promise<Outcome> {
+interface Circumstances {
+  readonly target: Target;
+  /** Aborts when the time for all attacks is up. */
+  readonly all: AbortSignal;
+  /** An attack before has succeeded: where the sandbox is gone, that one has ended it. */
+  readonly blamed: boolean;
+}
+
+async function outcomeOf(attack: Attack, { target, all, blamed }: Circumstances): Promise<Outcome> {
   if (all.aborted) return untried('not tried, because the time was up');
+  if (!(await isThere(target, all))) return (blamed ? untried : broken)('not tried, because the sandbox is gone');
   const seconds = attack.seconds ?? 10;
   const late = AbortSignal.timeout(seconds * 1000);
   const signal = AbortSignal.any([all, late]);
@@ -79,4 +89,11 @@ async function outcomeOf(attack: Attack, target: Target, all: AbortSignal): Prom
     if (all.aborted) return untried('not tried to the end, because the time was up');
     return broken(late.aborted ? `no end within ${seconds} s` : `it could not be tried: ${(error as Error).message}`);
   }
+}
+
+async function isThere({ container }: Target, signal: AbortSignal): Promise<boolean> {
+  return await container.state(signal).then(
+    ({ running }) => running,
+    () => false,
+  );
 }

@@ -50,7 +50,10 @@ const links: Attack = {
     const writes = [`/workspace/etc/${linked}`, `/workspace/one/root/etc/${linked}`, `/workspace/etc/../${linked}`];
     const told: string[] = [];
     for (const path of writes) told.push((await refusal(files.write(path, bytes('x'), { signal }))) ?? '');
-    for (const path of ['one/environ', 'one/mem', 'etc/shadow', 'loop']) {
+    const secrets = ['one/environ', 'one/mem', 'etc/shadow', 'loop'];
+    const opens = 'cd /workspace; for f; do (: < "$f") 2> /dev/null && echo "$f"; done';
+    const own = (await script(target.container, opens, { args: secrets, signal })).output.split('\n');
+    for (const path of secrets.filter((path) => !own.includes(path))) {
       const message = await refusal(
         files.read(`/workspace/${path}`, { signal }).then((stream) => new Response(stream).text()),
       );

@@ -153,9 +153,11 @@ const hostProcess: Attack = {
   meaning: 'A sandbox can take over the process that the server talks to, and lie to it.',
   advice: '"berth up" builds the session host anew; a runtime that lets processes trace one another must not be used.',
   async run(target, signal) {
+    if ((await target.workspace.status()).degraded.length > 0)
+      return untried("without a session host it is the sandbox's own", 'Use images in which the session host runs.');
     const text = `
       for f in environ mem maps auxv stack fd/0 fd/1; do
-        { read -r -n 1 _; } 2> /dev/null < "/proc/1/$f" && echo "/proc/1/$f can be read"
+        { read -r -n 1 -t 0.2 _ || (($? > 128)); } 2> /dev/null < "/proc/1/$f" && echo "/proc/1/$f can be read"
       done
       [[ -e /proc/1/root/etc ]] && echo "/proc/1/root can be entered"
       for s in TERM INT HUP KILL STOP; do kill -$s 1; done`;
