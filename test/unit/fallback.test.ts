@@ -3,7 +3,10 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { MarkedStream, type Piece } from '../../src/sandbox/fallback/marked-stream.ts';
 import { Outflow } from '../../src/sandbox/fallback/outflow.ts';
+import { hostRefused, whyRefused } from '../../src/sandbox/fallback/refused.ts';
 import { readRequest } from '../../src/sandbox/fallback/requests.ts';
+import { AppError } from '../../src/errors.ts';
+import type { Container } from '../../src/sandbox/runtime.ts';
 import * as request from '../../src/sandbox/request.ts';
 
 /** The pieces, with neighbouring bytes joined. */
@@ -77,4 +80,18 @@ test('requests are read as they were written', () => {
   });
   assert.deepEqual(readRequest(request.reset(false)), { type: 'reset' });
   assert.deepEqual(readRequest(request.resize(9, 3, 4)), { type: 'resize', channel: 9, rows: 3, cols: 4 });
+});
+
+test('only a host that ended at once is done without', async () => {
+  const silent = new AppError('unsupported', 'no greeting');
+  const seen = async (state: { running: boolean; exitCode: number | null; oomKilled?: boolean }) => {
+    const container = { state: async () => ({ paused: false, oomKilled: false, ...state }) } as unknown as Container;
+    const error = await whyRefused(container, silent);
+    return [(error as AppError).code, hostRefused(error)];
+  };
+  assert.deepEqual(await seen({ running: false, exitCode: 126 }), ['unsupported', true]);
+  assert.deepEqual(await seen({ running: false, exitCode: 1 }), ['unsupported', true]);
+  assert.deepEqual(await seen({ running: false, exitCode: 137, oomKilled: true }), ['sandbox_lost', false]);
+  assert.deepEqual(await seen({ running: false, exitCode: 0 }), ['sandbox_lost', false]);
+  assert.deepEqual(await seen({ running: true, exitCode: null }), ['timeout', false]);
 });

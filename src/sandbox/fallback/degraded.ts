@@ -6,5 +6,5 @@ export const degraded: readonly string[] = [
   'A background process that holds its command’s output counts as doing so until the next command begins.',
   'A shell that ends is replaced in its directory, but without its variables, functions, aliases and options.',
   'A process that makes itself a daemon is not reached by a timeout, by stop_command or by reset_session.',
-  "File tools need the image's own bash.",
+  "File tools need the image's own bash, and the cause of a failed command may stay unknown.",
 ];

@@ -9,15 +9,18 @@ export function hostRefused(error: unknown): boolean {
   return error instanceof AppError && error.code === 'unsupported';
 }
 
-/** Why a new container's session host was not reached: `unsupported` where it ended at once; else the error as it is. */
+/**
+ * Why a new container's session host was not reached: `unsupported` only where it ended at once. One that runs and is
+ * slow to answer, or that ended for another reason, is no ground to do without it.
+ */
 export async function whyRefused(container: Container, error: unknown): Promise<unknown> {
   const state = await container.state().catch(() => undefined);
-  const refused = state && !state.running && !state.oomKilled && refusals.has(state.exitCode ?? 0);
-  if (!refused) return hostRefused(error) && state?.running === false ? lost(error) : error;
-  const message = `The sandbox's session host ended at once, with exit code ${state.exitCode}.`;
-  return new AppError('unsupported', message, { cause: error });
-}
-
-function lost(cause: unknown): AppError {
-  return new AppError('sandbox_lost', 'The sandbox ended while it was opened.', { cause });
+  if (state && !state.running && !state.oomKilled && refusals.has(state.exitCode ?? 0)) {
+    const message = `The sandbox's session host ended at once, with exit code ${state.exitCode}.`;
+    return new AppError('unsupported', message, { cause: error });
+  }
+  if (!hostRefused(error)) return error;
+  if (state?.running === false)
+    return new AppError('sandbox_lost', 'The sandbox ended as it was opened.', { cause: error });
+  return new AppError('timeout', "The sandbox's session host did not answer.", { cause: error });
 }
