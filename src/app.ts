@@ -26,7 +26,7 @@ import type { SessionStore } from './mcp/sessions.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
 import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
-import { Links } from './sandbox/links.ts';
+import { Links } from './sandbox/files/links.ts';
 import type { Sandboxes } from './sandbox/sandboxes.ts';
 
 /** What the composition root hands to the application. */

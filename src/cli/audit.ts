@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { AppError } from '../errors.ts';
-import { verifyAuditFiles } from '../sandbox/audit.ts';
+import { verifyAuditFiles } from '../sandbox/audit/audit.ts';
 import { UsageError } from './args.mjs';
 import { type Invocation, settings } from './invocation.ts';
 

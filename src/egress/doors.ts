@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Socket } from 'node:net';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { type Egress, type EgressDoor, egressPaths, type EgressPolicy } from '../sandbox/egress.ts';
+import { type Egress, type EgressDoor, egressPaths, type EgressPolicy } from '../sandbox/network/egress.ts';
 import { type Connect, connectTo, resolveName } from './connect.ts';
 import { Gate, type Resolve } from './gate.ts';
 import { Ledger } from './ledger.ts';

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { EgressPolicy } from '../sandbox/egress.ts';
+import type { EgressPolicy } from '../sandbox/network/egress.ts';
 import { forbiddenKind } from './addresses.ts';
 import { showTarget, type Target } from './target.ts';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { createBody, fillerBody, labels, paths } from '../docker/spec.ts';
 import { trialBody } from '../docker/trial.ts';
-import { egressPaths } from '../sandbox/egress.ts';
+import { egressPaths } from '../sandbox/network/egress.ts';
 import type { ContainerLimits, Mount } from '../sandbox/runtime.ts';
 import { difference } from './difference.ts';
 import { hostVolumeName, instanceLabel, isOwnVolume, ownLabels, workspaceName } from './names.ts';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, type Template } from '../config.ts';
-import { proxyVariables } from '../sandbox/egress.ts';
+import { proxyVariables } from '../sandbox/network/egress.ts';
 import type { ContainerSpec } from '../sandbox/runtime.ts';
 
 /** What sandboxes of one template may be. */

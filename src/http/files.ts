@@ -2,7 +2,7 @@ import { Hono, type Context } from 'hono';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { Lease, Sandboxes } from '../sandbox/sandboxes.ts';
-import { shown } from '../sandbox/paths.ts';
+import { shown } from '../sandbox/files/paths.ts';
 import type { OpenFile } from '../sandbox/workspace.ts';
 import { checked, holding, streamOf } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';

@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { AppError } from '../errors.ts';
 import type { Key } from '../sandbox/key.ts';
-import type { LinkKind, Links } from '../sandbox/links.ts';
+import type { LinkKind, Links } from '../sandbox/files/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { HttpEnv } from './env.ts';
 import { messagePage } from './message-page.ts';

@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import { AppError } from '../errors.ts';
-import { shown } from '../sandbox/paths.ts';
+import { shown } from '../sandbox/files/paths.ts';
 import type { HttpEnv } from './env.ts';
 
 /** Refuses an upload that says nothing about its length (411) or too much of it (413), before a byte is read. */

@@ -1,6 +1,6 @@
 import { Hono, type Context } from 'hono';
 import { AppError } from '../errors.ts';
-import { shown } from '../sandbox/paths.ts';
+import { shown } from '../sandbox/files/paths.ts';
 import { streamOf } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';
 import { linked, linkRoute, type Linked, type LinkContext } from './link-route.ts';

@@ -8,7 +8,7 @@ import type {
 } from '@modelcontextprotocol/server';
 import type { Config } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Links } from '../sandbox/links.ts';
+import type { Links } from '../sandbox/files/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { ListedTool } from './define-tool.ts';
 import type { SessionStore } from './sessions.ts';

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Key, Principal } from '../sandbox/key.ts';
-import type { LinkKind } from '../sandbox/links.ts';
+import type { LinkKind } from '../sandbox/files/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { Workspace } from '../sandbox/workspace.ts';
 import type { ChatApi } from './chat-api.ts';

@@ -1,10 +1,10 @@
-import { audited, type AuditSink, type AuditSubject } from './audit.ts';
+import { audited, type AuditSink, type AuditSubject } from './audit/audit.ts';
 import { limited } from './limits/limited.ts';
 import type { Limiter } from './limits/limiter.ts';
 import type { OpenTerminals } from './limits/open-terminals.ts';
 import { recorded, type RecordedOptions } from './recordings/recorded.ts';
 import { metered, type WorkspaceMetrics } from './metrics.ts';
-import { guarded, type Policy } from './policy.ts';
+import { guarded, type Policy } from './policy/policy.ts';
 import type { SandboxRow, State } from './state.ts';
 import type { Workspace } from './workspace.ts';
 

@@ -1,6 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { AppError } from '../errors.ts';
-import { observed } from './observed.ts';
+import { observed } from './pool/observed.ts';
 import type { CommandResult, CommandStatus, Workspace } from './workspace.ts';
 
 /** What is counted of the calls on workspaces. Labels come from fixed sets: no id of a caller, a sandbox or a path is one. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { diagnosed } from '../../src/sandbox/diagnosed.ts';
+import { diagnosed } from '../../src/sandbox/diagnosis/diagnosed.ts';
 import { Diagnosis } from '../../src/sandbox/diagnosis/diagnose.ts';
 import type { Container, Runtime } from '../../src/sandbox/runtime.ts';
 import type { ShellPort, Workspace } from '../../src/sandbox/workspace.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { AppError } from '../../src/errors.ts';
-import { createFiles } from '../../src/sandbox/files.ts';
+import { createFiles } from '../../src/sandbox/files/files.ts';
 import type { Container, ContainerSpec } from '../../src/sandbox/runtime.ts';
 import type { FilesPort } from '../../src/sandbox/workspace.ts';
 import { hostImage, MiB, newInstance, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';

@@ -1,4 +1,4 @@
-import { createFiles } from '../../src/sandbox/files.ts';
+import { createFiles } from '../../src/sandbox/files/files.ts';
 import { specOf } from '../support/docker-runtime.ts';
 import { FakeRuntime } from '../support/fake-runtime.ts';
 import { run } from '../support/run.ts';

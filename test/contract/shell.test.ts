@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { AppError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/sandbox/runtime.ts';
-import type { SessionHost } from '../../src/sandbox/session-host.ts';
+import type { SessionHost } from '../../src/sandbox/host/session-host.ts';
 import type { CommandPage, Output } from '../../src/sandbox/workspace.ts';
 import { newInstance, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { shellSandbox } from '../support/shell-sandbox.ts';

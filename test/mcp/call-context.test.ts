@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
 import { AppError } from '../../src/errors.ts';
-import { audited, type AuditFields } from '../../src/sandbox/audit.ts';
+import { audited, type AuditFields } from '../../src/sandbox/audit/audit.ts';
 import { callContext } from '../../src/sandbox/call-context.ts';
 import type { SandboxStatus, TerminalsPort } from '../../src/sandbox/workspace.ts';
 import { FakeWorkspace } from '../support/fake-workspace.ts';

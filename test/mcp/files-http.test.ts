@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import type { HttpEnv } from '../../src/http/env.ts';
 import { onError } from '../../src/http/errors.ts';
 import { filesRoutes } from '../../src/http/files.ts';
-import { tarHeader } from '../../src/sandbox/tar.ts';
+import { tarHeader } from '../../src/sandbox/files/tar.ts';
 import { ann, bob, startFilesServer, type FilesServer } from '../support/files-server.ts';
 import { oneSandbox } from '../support/one-sandbox.ts';
 import { quiet } from '../support/docker-runtime.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Links } from '../../src/sandbox/links.ts';
+import { Links } from '../../src/sandbox/files/links.ts';
 import { openSession } from '../support/raw.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 

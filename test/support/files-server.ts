@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createFiles } from '../../src/sandbox/files.ts';
+import { createFiles } from '../../src/sandbox/files/files.ts';
 import type { Container } from '../../src/sandbox/runtime.ts';
 import type { FilesPort } from '../../src/sandbox/workspace.ts';
 import { specOf } from './docker-runtime.ts';

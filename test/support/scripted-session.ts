@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { AppError } from '../../src/errors.ts';
-import { openShellHost, type SessionHost } from '../../src/sandbox/session-host.ts';
+import { openShellHost, type SessionHost } from '../../src/sandbox/host/session-host.ts';
 import type { ScriptedHost } from './scripted-host.ts';
 
 /** Small bounds, so that tests reach them. */

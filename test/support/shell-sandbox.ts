@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { openShellHost, type SessionHost, type SessionHostOptions } from '../../src/sandbox/session-host.ts';
+import { openShellHost, type SessionHost, type SessionHostOptions } from '../../src/sandbox/host/session-host.ts';
 import type { Container, ContainerSpec, Runtime } from '../../src/sandbox/runtime.ts';
 import { quiet, specOf } from './docker-runtime.ts';
 

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { Admission, type AdmissionLimits } from '../../src/sandbox/admission.ts';
-import type { Entry } from '../../src/sandbox/entry.ts';
-import { Headroom } from '../../src/sandbox/headroom.ts';
-import { newHandle, Roster } from '../../src/sandbox/roster.ts';
+import { Admission, type AdmissionLimits } from '../../src/sandbox/pool/admission.ts';
+import type { Entry } from '../../src/sandbox/pool/entry.ts';
+import { Headroom } from '../../src/sandbox/pool/headroom.ts';
+import { newHandle, Roster } from '../../src/sandbox/pool/roster.ts';
 import { State } from '../../src/sandbox/state.ts';
 
 const GiB = 1024 ** 3;

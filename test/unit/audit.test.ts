@@ -15,10 +15,10 @@ import {
   verifyAudit,
   verifyAuditFiles,
   type AuditFields,
-} from '../../src/sandbox/audit.ts';
+} from '../../src/sandbox/audit/audit.ts';
 import { withCallContext } from '../../src/sandbox/call-context.ts';
 import { metered, workspaceMetrics } from '../../src/sandbox/metrics.ts';
-import { observed, type WorkspaceCall } from '../../src/sandbox/observed.ts';
+import { observed, type WorkspaceCall } from '../../src/sandbox/pool/observed.ts';
 import type { CommandResult, Workspace } from '../../src/sandbox/workspace.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'berth-audit-'));

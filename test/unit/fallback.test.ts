@@ -7,7 +7,7 @@ import { hostRefused, whyRefused } from '../../src/sandbox/fallback/refused.ts';
 import { readRequest } from '../../src/sandbox/fallback/requests.ts';
 import { AppError } from '../../src/errors.ts';
 import type { Container } from '../../src/sandbox/runtime.ts';
-import * as request from '../../src/sandbox/request.ts';
+import * as request from '../../src/sandbox/host/request.ts';
 
 /** The pieces, with neighbouring bytes joined. */
 function pieces(stream: MarkedStream, chunks: readonly Uint8Array[]): string[] {

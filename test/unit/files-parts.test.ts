@@ -3,13 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseRange } from '../../src/http/range.ts';
-import { ByteReader } from '../../src/sandbox/byte-reader.ts';
-import { replaceText } from '../../src/sandbox/files-edit.ts';
-import { scriptFailure } from '../../src/sandbox/files-failure.ts';
-import { globMatcher } from '../../src/sandbox/glob.ts';
-import { MarkedBody } from '../../src/sandbox/marked-body.ts';
-import { resolveFile, resolvePath, shown } from '../../src/sandbox/paths.ts';
-import { tarEnd, tarHeader, tarPadding } from '../../src/sandbox/tar.ts';
+import { ByteReader } from '../../src/sandbox/host/byte-reader.ts';
+import { replaceText } from '../../src/sandbox/files/files-edit.ts';
+import { scriptFailure } from '../../src/sandbox/files/files-failure.ts';
+import { globMatcher } from '../../src/sandbox/files/glob.ts';
+import { MarkedBody } from '../../src/sandbox/files/marked-body.ts';
+import { resolveFile, resolvePath, shown } from '../../src/sandbox/files/paths.ts';
+import { tarEnd, tarHeader, tarPadding } from '../../src/sandbox/files/tar.ts';
 
 for (const [path, resolved] of [
   ['a', '/w/a'],

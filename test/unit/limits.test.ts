@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import type { Live } from '../../src/sandbox/live.ts';
+import type { Live } from '../../src/sandbox/pool/live.ts';
 import { CpuWatch } from '../../src/sandbox/limits/cpu-watch.ts';
 import { HourMeter } from '../../src/sandbox/limits/hour-meter.ts';
 import { limited } from '../../src/sandbox/limits/limited.ts';

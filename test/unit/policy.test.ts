@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { AppError } from '../../src/errors.ts';
-import { createPolicy, guarded } from '../../src/sandbox/policy.ts';
+import { createPolicy, guarded } from '../../src/sandbox/policy/policy.ts';
 import type { Workspace } from '../../src/sandbox/workspace.ts';
 
 const allowed = [

@@ -1,5 +1,5 @@
 import type { Container } from '../runtime.ts';
-import type { SignalName } from '../request.ts';
+import type { SignalName } from '../host/request.ts';
 
 /** A signal for a process alone, or for what is below it. */
 export interface Strike {

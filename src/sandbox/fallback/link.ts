@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
-import type { HostLink, LinkEvents, LiveFrame, Pong } from '../link.ts';
-import type { SignalName, SignalScope } from '../request.ts';
+import type { HostLink, LinkEvents, LiveFrame, Pong } from '../host/link.ts';
+import type { SignalName, SignalScope } from '../host/request.ts';
 import type { Container } from '../runtime.ts';
 import { NonceShell } from './nonce-shell.ts';
 import { readRequest, type HostRequest } from './requests.ts';
@@ -96,7 +96,7 @@ export class FallbackLink implements HostLink {
     }
   }
 
-  #do(request: HostRequest): void {
+  #do(request: Exclude<HostRequest, { type: 'signal' }>): void {
     switch (request.type) {
       case 'run':
         this.#run = { ...request, parts: [request.text] };

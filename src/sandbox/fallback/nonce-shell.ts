@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../../errors.ts';
-import type { Stream } from '../frame.ts';
-import type { LiveFrame } from '../link.ts';
-import type { SignalName, SignalScope } from '../request.ts';
+import type { Stream } from '../host/frame.ts';
+import type { LiveFrame } from '../host/link.ts';
+import type { SignalName, SignalScope } from '../host/request.ts';
 import type { Container, Process } from '../runtime.ts';
-import { Timers } from '../timers.ts';
+import { Timers } from '../shell/timers.ts';
 import { heldByOthers } from './holders.ts';
 import { strike } from './kill.ts';
 import { MarkedStream } from './marked-stream.ts';

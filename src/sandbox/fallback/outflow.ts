@@ -1,4 +1,4 @@
-import { maxData } from '../frame.ts';
+import { maxData } from '../host/frame.ts';
 
 /** One stream on its way to the server, never further than its credit. */
 export class Outflow {

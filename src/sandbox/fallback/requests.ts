@@ -1,4 +1,4 @@
-import { scopes, signals, type SignalName, type SignalScope } from '../request.ts';
+import { scopes, signals, type SignalName, type SignalScope } from '../host/request.ts';
 
 /** What the server asks of a session host, read back from its frames (see the protocol). */
 export type HostRequest =

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors.ts';
-import type { LiveFrame } from '../link.ts';
-import type { SignalName, SignalScope } from '../request.ts';
+import type { LiveFrame } from '../host/link.ts';
+import type { SignalName, SignalScope } from '../host/request.ts';
 import type { Container, Process } from '../runtime.ts';
 import { strike } from './kill.ts';
 import { Outflow } from './outflow.ts';

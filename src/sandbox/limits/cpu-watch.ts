@@ -1,5 +1,5 @@
 import type { Logger } from '../../log.ts';
-import type { Live } from '../live.ts';
+import type { Live } from '../pool/live.ts';
 import type { SandboxRow } from '../state.ts';
 import type { Limiter } from './limiter.ts';
 

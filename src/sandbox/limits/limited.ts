@@ -1,4 +1,4 @@
-import { afterEnd } from '../command-end.ts';
+import { afterEnd } from '../shell/command-end.ts';
 import type { FilesPort, ShellPort, TerminalsPort, Workspace } from '../workspace.ts';
 import type { Limiter } from './limiter.ts';
 

@@ -1,4 +1,4 @@
-import type { Live } from '../live.ts';
+import type { Live } from '../pool/live.ts';
 import type { SandboxRow } from '../state.ts';
 import type { TerminalsPort, Workspace } from '../workspace.ts';
 

@@ -1,6 +1,6 @@
 import type { Config } from '../../config.ts';
-import type { AdmissionLimits } from '../admission.ts';
-import { engineMemory, Headroom } from '../headroom.ts';
+import type { AdmissionLimits } from '../pool/admission.ts';
+import { engineMemory, Headroom } from '../pool/headroom.ts';
 import type { Runtime } from '../runtime.ts';
 import type { SandboxRow } from '../state.ts';
 import { Limiter, type LimiterOptions } from './limiter.ts';

@@ -1,5 +1,5 @@
 import { callContext } from '../call-context.ts';
-import { afterEnd } from '../command-end.ts';
+import { afterEnd } from '../shell/command-end.ts';
 import type { CommandResult, ShellPort, TerminalInfo, TerminalsPort, TerminalWatch, Workspace } from '../workspace.ts';
 import type { CastFile } from './cast-file.ts';
 import type { Recorder } from './recorder.ts';

@@ -1,0 +1,78 @@
+import { toAppError } from '../../errors.ts';
+import type { AuditSink } from './audit-log.ts';
+import { auditSandbox, type AuditSubject } from './audit.ts';
+import type { Live, Opener } from '../pool/live.ts';
+import type { Container } from '../runtime.ts';
+import type { SandboxRow } from '../state.ts';
+
+/** Writes a line when a sandbox's container is started, adopted, found gone, or removed. */
+export function auditedOpener(opener: Opener, sink: AuditSink, subjectOf: (row: SandboxRow) => AuditSubject): Opener {
+  const noteFor = (row: SandboxRow): Note => ({
+    write: (event, why) => auditSandbox(sink, event, subjectOf(row), { template: row.template, ...(why && { why }) }),
+    of: noteFor,
+  });
+  const recorded = async (event: string, row: SandboxRow, work: () => Promise<Live>): Promise<Live> => {
+    const subject = subjectOf(row);
+    const { template } = row;
+    try {
+      const live = await work();
+      await auditSandbox(sink, event, subject, { template, outcome: 'ok' });
+      return watched(live, noteFor(row));
+    } catch (error) {
+      await auditSandbox(sink, event, subject, { template, outcome: toAppError(error).code });
+      throw error;
+    }
+  };
+  return {
+    open: (row, signal) => recorded('sandbox.started', row, () => opener.open(row, signal)),
+    adopt: (row, record, signal) => recorded('sandbox.adopted', row, () => opener.adopt(row, record, signal)),
+    describe: (row) => opener.describe(row),
+    specOf: (row) => opener.specOf(row),
+  };
+}
+
+/** Writes lines about one owner's sandbox. */
+interface Note {
+  write(event: string, why?: string): Promise<void>;
+  of(row: SandboxRow): Note;
+}
+
+function watched(live: Live, note: Note): Live {
+  let removing = false;
+  let handedOn = false;
+  void live.closed.then((why) => (removing || handedOn ? undefined : note.write('sandbox.lost', why)));
+  const remove = async (): Promise<void> => {
+    const first = !removing;
+    removing = true;
+    await live.container.remove();
+    if (first) await note.write('sandbox.removed');
+  };
+  return {
+    container: withRemoval(live.container, remove),
+    workspace: live.workspace,
+    activity: () => live.activity(),
+    alive: () => live.alive(),
+    closed: live.closed,
+    endsBecause: (why) => live.endsBecause?.(why),
+    claimedBy(row) {
+      handedOn = true;
+      const owned = note.of(row);
+      void owned.write('sandbox.claimed');
+      return watched(live.claimedBy(row), owned);
+    },
+    [Symbol.asyncDispose]: () => live[Symbol.asyncDispose](),
+  };
+}
+
+function withRemoval(container: Container, remove: () => Promise<void>): Container {
+  return {
+    id: container.id,
+    name: container.name,
+    exec: (argv, options) => container.exec(argv, options),
+    usage: (signal) => container.usage(signal),
+    state: (signal) => container.state(signal),
+    pause: () => container.pause(),
+    resume: () => container.resume(),
+    remove,
+  };
+}

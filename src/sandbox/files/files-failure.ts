@@ -1,0 +1,72 @@
+import { AppError, type ErrorCode } from '../../errors.ts';
+import { shown } from './paths.ts';
+
+type Failure = readonly [ErrorCode, (path: string) => string];
+
+/** What a script's `E KIND` means. */
+const kinds: Readonly<Record<string, Failure>> = {
+  is_directory: ['conflict', (path) => `${path} is a directory.`],
+  not_directory: ['conflict', (path) => `${path} is not a directory.`],
+  special: ['conflict', (path) => `${path} is neither a regular file nor a directory.`],
+  denied: ['forbidden', (path) => `The sandbox's user has no permission for ${path}.`],
+  dangling: ['not_found', (path) => `${path} is a symbolic link that leads nowhere.`],
+  broken: ['invalid_argument', (path) => `The upload to ${path} broke off; nothing was kept.`],
+  changed: ['conflict', (path) => `${path} changed while it was being edited; read it again and repeat the edit.`],
+};
+
+/** The system's words for a failure, of glibc and musl, at the end of a line. */
+const reasons: readonly (readonly [RegExp, Failure])[] = [
+  [/: (No space left on device|(Disk q|Q)uota exceeded)$/m, ['disk_full', (path) => `No space is left for ${path}.`]],
+  [/: No such file or directory$/m, ['not_found', (path) => `${path} does not exist.`]],
+  [
+    /: (Permission denied|Operation not permitted)$/m,
+    ['forbidden', (path) => `The sandbox's user has no permission for ${path}.`],
+  ],
+  [/: Read-only file system$/m, ['forbidden', (path) => `${path} is on a read-only file system.`]],
+  [/: Not a directory$/m, ['not_found', (path) => `A part of ${path} is a file, not a directory.`]],
+  [/: Is a directory$/m, ['conflict', (path) => `${path} is a directory.`]],
+  [
+    /: (Too many levels of symbolic links|Symbolic link loop)$/m,
+    ['not_found', (path) => `${path} is a loop of links.`],
+  ],
+  [/: (File ?name too long)$/m, ['invalid_argument', (path) => `A part of ${path} is too long for a file name.`]],
+  [/: File too large$/m, ['too_large', (path) => `${path} is too large for its file system.`]],
+  [/: File exists$/m, ['conflict', (path) => `${path} is in the way of a directory or is being written.`]],
+  [
+    /: (Resource temporarily unavailable|Cannot allocate memory|Out of memory)$/m,
+    ['busy', (path) => `The sandbox has no processes or no memory left to work on ${path}.`],
+  ],
+];
+
+/** A script's failure as a client may see it. `stderr` is the container's: it is compared, never passed on. */
+export function scriptFailure(kind: string, path: string, stderr: string): AppError {
+  const [name = '', tool = ''] = kind.split(' ');
+  if (name === 'missing') return missingTool(tool);
+  if (name === 'clash') return clash(kind.slice('clash '.length), path);
+  const failure = kinds[name] ?? reasons.find(([pattern]) => pattern.test(stderr))?.[1];
+  const data = { reason: name };
+  if (failure !== undefined) return new AppError(failure[0], failure[1](shown(path)), { data });
+  return new AppError('internal', `The sandbox could not work on ${shown(path)}.`, { cause: new Error(stderr), data });
+}
+
+/** A script that ended without a word. */
+export function scriptDeath(exitCode: number, path: string, stderr: string): AppError {
+  const cause = new Error(`exit code ${exitCode}: ${stderr}`);
+  if (exitCode === 126 || exitCode === 127) {
+    return new AppError('unsupported', 'Files cannot be reached in this sandbox: its bash is missing.', { cause });
+  }
+  const message = `The sandbox ended the work on ${shown(path)} before it was done (exit code ${exitCode}).`;
+  return new AppError('internal', message, { cause });
+}
+
+function clash(name: string, path: string): AppError {
+  const place = `${shown(name)} in ${shown(path)}`;
+  return new AppError('conflict', `The archive would swap a file and a directory at ${place}; nothing was changed.`);
+}
+
+function missingTool(tool: string): AppError {
+  const name = /^[a-z0-9]{1,20}$/.test(tool) ? tool : 'such tool';
+  return new AppError('unsupported', `This sandbox's image has no ${name}, which this file operation needs.`, {
+    data: { missing: name },
+  });
+}

@@ -1,0 +1,108 @@
+import { AppError } from '../../errors.ts';
+import { newMark } from './files-open.ts';
+import { ScriptRun, type ScriptHost } from './files-run.ts';
+import { scripts } from './files-script.ts';
+import { globIsDeep, globMatcher } from './glob.ts';
+import { MarkedBody } from './marked-body.ts';
+import type { FileEntry } from '../workspace.ts';
+
+export interface ListLimits {
+  readonly entries: number;
+  /** Entries looked at, however few of them match. */
+  readonly scanned: number;
+  readonly depth: number;
+}
+
+export interface ListOptions {
+  readonly depth?: number;
+  readonly glob?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface Listing {
+  readonly entries: FileEntry[];
+  readonly truncated: boolean;
+}
+
+const longestRecord = 16384;
+
+/** Lists a directory, sorted by path. `truncated` when there is more than the limits let through. */
+export async function listFiles(
+  host: ScriptHost,
+  limits: ListLimits,
+  target: string,
+  path: string,
+  options: ListOptions,
+): Promise<Listing> {
+  const matches = options.glob === undefined ? () => true : globMatcher(options.glob);
+  const deep = options.glob !== undefined && globIsDeep(options.glob);
+  const depth = checkedDepth(options.depth ?? (deep ? limits.depth : 1), limits.depth);
+  const mark = newMark();
+  const args = [target, String(depth), mark];
+  await using run = await ScriptRun.start(host, { script: scripts.list, args, path, signal: options.signal });
+  await run.head(host.deadline);
+  const listing = await collect(new MarkedBody(run.output, mark), limits, matches);
+  if (listing === null) throw await run.death();
+  listing.entries.sort((a, b) => (a.path < b.path ? -1 : 1));
+  return listing;
+}
+
+function checkedDepth(depth: number, limit: number): number {
+  if (Number.isInteger(depth) && depth >= 1 && depth <= limit) return depth;
+  throw new AppError('invalid_argument', `depth must be a whole number from 1 to ${limit}; got ${depth}.`);
+}
+
+async function collect(
+  body: MarkedBody,
+  limits: ListLimits,
+  matches: (path: string) => boolean,
+): Promise<Listing | null> {
+  const entries: FileEntry[] = [];
+  let scanned = 0;
+  for await (const entry of parseRecords(body)) {
+    scanned += 1;
+    if (scanned > limits.scanned) return { entries, truncated: true };
+    if (!matches(entry.path)) continue;
+    if (entries.length === limits.entries) return { entries, truncated: true };
+    entries.push(entry);
+  }
+  return body.exitCode === null ? null : { entries, truncated: false };
+}
+
+/** The records `TYPE SIZE MTIME MODE PATH NUL TARGET NUL`. */
+async function* parseRecords(body: MarkedBody): AsyncGenerator<FileEntry> {
+  let held = Buffer.alloc(0);
+  for (let bytes = await body.next(); bytes !== null; bytes = await body.next()) {
+    held = Buffer.concat([held, bytes]);
+    let from = 0;
+    for (;;) {
+      const first = held.indexOf(0, from);
+      const second = first < 0 ? -1 : held.indexOf(0, first + 1);
+      if (second < 0) break;
+      yield parseRecord(held.toString('utf8', from, first), held.toString('utf8', first + 1, second));
+      from = second + 1;
+    }
+    held = held.subarray(from);
+    if (held.length > longestRecord) throw malformed();
+  }
+}
+
+function parseRecord(facts: string, target: string): FileEntry {
+  const match = /^([a-zA-Z?]) (\d{1,16}) (-?\d{1,12})(?:\.\d*)? ([0-7]{1,5}) ([^]+)$/.exec(facts);
+  if (match === null) throw malformed();
+  const type = types[match[1]!] ?? 'other';
+  return {
+    path: match[5]!,
+    type,
+    size: Number(match[2]),
+    mtime: Number(match[3]),
+    mode: Number.parseInt(match[4]!, 8),
+    ...(type === 'symlink' && { target }),
+  };
+}
+
+const types: Readonly<Record<string, FileEntry['type']>> = { f: 'file', d: 'directory', l: 'symlink' };
+
+function malformed(): AppError {
+  return new AppError('internal', 'The sandbox gave a malformed list of files.');
+}

@@ -1,0 +1,361 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AppError } from '../../errors.ts';
+import type { Logger } from '../../log.ts';
+import { Connection } from './connection.ts';
+import { FrameError, protocolVersion, type ChannelState, type HostFrame } from './frame.ts';
+import * as request from './request.ts';
+import type { Container } from '../runtime.ts';
+import { Timers } from '../shell/timers.ts';
+
+/** What the host said of itself when a connection was made. */
+export interface Greeting {
+  readonly boot: bigint;
+  readonly highest: number;
+  readonly channels: ReadonlyMap<number, ChannelState>;
+  readonly shell: ShellState;
+}
+
+export interface ShellState {
+  readonly generation: number;
+  /** The channel of the command it runs; 0 = idle. */
+  readonly running: number;
+  readonly cwd: string;
+}
+
+/** Frames that come after the greeting. */
+export type LiveFrame = Exclude<HostFrame, { type: 'welcome' | 'channel' | 'ready' | 'pong' }>;
+
+export interface LinkEvents {
+  /** A connection is made, for the first time or again; frames follow. */
+  attached(greeting: Greeting): void;
+  frame(frame: LiveFrame): void;
+  /** True while something waits for the host, so that its silence has to be noticed. */
+  waiting(): boolean;
+}
+
+export interface LinkOptions {
+  /** 32 bytes. */
+  readonly token: Uint8Array;
+  readonly log: Logger;
+  readonly attach?: readonly string[];
+}
+
+export interface Pong {
+  readonly processes: number;
+  readonly terminals: number;
+}
+
+/** How the server speaks to a session host, or to what stands in for one. */
+export interface HostLink extends AsyncDisposable {
+  /** Connects for the first time. Rejects `sandbox_lost`, or `unsupported` where no host answers. */
+  connect(events: LinkEvents): Promise<void>;
+  /** Resolves with a clause such as `its container ended` when the host can't be reached any more. */
+  readonly closed: Promise<string>;
+  readonly isAttached: boolean;
+  /** The host's random number, new for every host. */
+  readonly boot: bigint;
+  /** Resolves when frames can be sent; rejects `sandbox_lost` when they never can. */
+  readonly ready: Promise<void>;
+  /** As `ready`, for a caller that can't wait for ever. Rejects `engine_unavailable`, too. */
+  readyWithin(milliseconds: number): Promise<void>;
+  /** A number for a new command or terminal. Frames that use it must be sent in the order of these numbers. */
+  nextChannel(): number;
+  /** Sends frames; without a connection they are lost, and `attached` is the time to say again what matters. */
+  send(...frames: readonly Uint8Array[]): void;
+  /** Asks the host whether it lives. Rejects `timeout`. */
+  ping(deadline?: number): Promise<Pong>;
+  /** Gives the reason of the end to come, whatever it looks like from here. */
+  endsBecause(why: string): void;
+}
+
+const attachCommand = ['/opt/berth/session-host', 'attach'];
+const greetingTimeout = 10_000;
+const pingInterval = 15_000;
+const pingTimeout = 10_000;
+const maxChannels = 4096;
+/** Connections in a row that a living container refused before its host is given up. */
+const maxRefusals = 6;
+const longestPause = 5000;
+
+/**
+ * The server's connection to one session host. It is made again, by itself, for as long as the container lives;
+ * it is over when the container ends, when another host answers, or when the host breaks the protocol.
+ */
+export class Link implements HostLink {
+  readonly #container: Container;
+  readonly #options: LinkOptions;
+  #events: LinkEvents | undefined;
+  readonly #closed = Promise.withResolvers<string>();
+  #why: string | undefined;
+  readonly #closing = new AbortController();
+  readonly #pings = new Map<bigint, PromiseWithResolvers<Pong>>();
+  #connection: Connection | undefined;
+  #attached = Promise.withResolvers<void>();
+  #isAttached = false;
+  #boot: bigint | undefined;
+  #highest = 0;
+  #cookie = 0n;
+  #heartbeat: NodeJS.Timeout | undefined;
+
+  constructor(container: Container, options: LinkOptions) {
+    this.#container = container;
+    this.#options = options;
+    this.#attached.promise.catch(() => {});
+  }
+
+  /** Connects for the first time. Rejects `sandbox_lost`, or `unsupported` where no host answers. */
+  async connect(events: LinkEvents): Promise<void> {
+    this.#events = events;
+    const connection = await this.#attach();
+    void this.#keep(connection);
+  }
+
+  /** Resolves with a clause such as `its container ended` when the host can't be reached any more. */
+  get closed(): Promise<string> {
+    return this.#closed.promise;
+  }
+
+  get isAttached(): boolean {
+    return this.#isAttached;
+  }
+
+  /** The host's random number, new for every host. */
+  get boot(): bigint {
+    return this.#boot ?? 0n;
+  }
+
+  /** Resolves when frames can be sent; rejects `sandbox_lost` when they never can. */
+  get ready(): Promise<void> {
+    return this.#attached.promise;
+  }
+
+  /** As `ready`, for a caller that can't wait for ever. Rejects `engine_unavailable`, too. */
+  async readyWithin(milliseconds: number): Promise<void> {
+    if (this.#isAttached) return;
+    using timers = new Timers();
+    const late = timers.after(milliseconds).then(() => Promise.reject(unreachable()));
+    await Promise.race([this.#attached.promise, late]);
+  }
+
+  /** A number for a new command or terminal. Frames that use it must be sent in the order of these numbers. */
+  nextChannel(): number {
+    this.#highest += 1;
+    return this.#highest;
+  }
+
+  /** Sends frames; without a connection they are lost, and `attached` is the time to say again what matters. */
+  send(...frames: readonly Uint8Array[]): void {
+    if (this.#isAttached) this.#connection?.send(...frames);
+  }
+
+  /** Asks the host whether it lives. Rejects `timeout`. */
+  async ping(deadline = pingTimeout): Promise<Pong> {
+    await this.readyWithin(deadline);
+    const cookie = ++this.#cookie;
+    const answer = Promise.withResolvers<Pong>();
+    this.#pings.set(cookie, answer);
+    const timer = setTimeout(
+      () =>
+        answer.reject(
+          new AppError('timeout', `The sandbox's session host did not answer within ${deadline / 1000} s.`),
+        ),
+      deadline,
+    );
+    this.send(request.ping(cookie));
+    try {
+      return await answer.promise;
+    } finally {
+      clearTimeout(timer);
+      this.#pings.delete(cookie);
+    }
+  }
+
+  /** Ends the link because the caller knows that the sandbox is gone. */
+  lost(reason: string): void {
+    this.#close(reason);
+  }
+
+  async #attach(): Promise<Connection> {
+    const argv = this.#options.attach ?? attachCommand;
+    const greeting = new GreetingReader();
+    const greeted = Promise.withResolvers<void>();
+    const process = await this.#container.exec(argv, { signal: this.#closing.signal });
+    const connection = new Connection(process, (frame) => {
+      if (this.#isAttached && this.#connection === connection) return this.#receive(frame);
+      if (!greeting.take(frame)) return;
+      this.#welcome(connection, greeting.result());
+      greeted.resolve();
+    });
+    connection.send(request.hello(this.#options.token));
+    const timer = setTimeout(() => connection.fail(new Error('the session host did not greet')), greetingTimeout);
+    try {
+      await Promise.race([greeted.promise, connection.ended.then((cause) => this.#refused(connection, cause))]);
+    } finally {
+      clearTimeout(timer);
+    }
+    return connection;
+  }
+
+  #refused(connection: Connection, cause: Error): never {
+    const complaint = connection.complaint.trim();
+    const detail = complaint ? new Error(complaint, { cause }) : cause;
+    if (cause instanceof AnotherHost) throw cause;
+    throw new AppError('unsupported', 'The sandbox’s session host can’t be reached.', { cause: detail });
+  }
+
+  #welcome(connection: Connection, greeting: Greeting): void {
+    if (this.#boot !== undefined && this.#boot !== greeting.boot) throw new AnotherHost();
+    this.#boot = greeting.boot;
+    this.#highest = Math.max(this.#highest, greeting.highest);
+    this.#connection = connection;
+    this.#isAttached = true;
+    this.#heartbeat = setInterval(() => void this.#checkPulse(connection), pingInterval).unref();
+    this.#attached.resolve();
+    this.#events?.attached(greeting);
+  }
+
+  #receive(frame: HostFrame): void {
+    if (frame.type === 'pong') return this.#pings.get(frame.cookie)?.resolve(frame);
+    if (frame.type === 'welcome' || frame.type === 'channel' || frame.type === 'ready') {
+      throw new FrameError('the host greeted twice');
+    }
+    this.#events?.frame(frame);
+  }
+
+  async #checkPulse(connection: Connection): Promise<void> {
+    if (!this.#events?.waiting()) return;
+    try {
+      await this.ping();
+    } catch (error) {
+      const paused = await this.#container.state().then(
+        (state) => state.paused,
+        () => false,
+      );
+      if (!paused) connection.fail(error as Error);
+    }
+  }
+
+  /** Watches the connection and makes it again until the link is over. */
+  async #keep(first: Connection): Promise<void> {
+    let connection: Connection | undefined = first;
+    while (connection) {
+      const cause = await connection.ended;
+      this.#detached();
+      if (this.#closing.signal.aborted) return;
+      this.#options.log.debug({ err: cause, container: this.#container.name }, 'session host connection ended');
+      if (cause instanceof FrameError) return this.#close('its session host broke the protocol');
+      connection = await this.#again();
+    }
+  }
+
+  async #again(): Promise<Connection | undefined> {
+    for (let refusals = 0, pause = 0; !this.#closing.signal.aborted; pause = Math.min(longestPause, 2 * pause + 25)) {
+      const gone = await this.#whyGone();
+      if (gone) return void this.#close(gone);
+      try {
+        return await this.#attach();
+      } catch (error) {
+        if (error instanceof AnotherHost) return void this.#close(error.message);
+        if (error instanceof AppError && error.code === 'unsupported') refusals += 1;
+        if (refusals === maxRefusals) return void this.#close('its session host does not answer');
+      }
+      await sleep(pause, undefined, { signal: this.#closing.signal }).catch(() => {});
+    }
+    return undefined;
+  }
+
+  /** Why the container can't be used any more; undefined when it can, or when the engine does not say. */
+  async #whyGone(): Promise<string | undefined> {
+    try {
+      const state = await this.#container.state(this.#closing.signal);
+      if (state.running) return undefined;
+      return state.oomKilled ? 'it ran out of memory and its container ended' : 'its container ended';
+    } catch (error) {
+      return error instanceof AppError && error.code === 'sandbox_lost' ? 'its container is gone' : undefined;
+    }
+  }
+
+  #detached(): void {
+    clearInterval(this.#heartbeat);
+    if (!this.#isAttached) return;
+    this.#isAttached = false;
+    this.#connection = undefined;
+    this.#attached = Promise.withResolvers<void>();
+    this.#attached.promise.catch(() => {});
+    for (const ping of this.#pings.values()) {
+      ping.reject(new AppError('timeout', 'The connection to the sandbox broke before its session host answered.'));
+    }
+  }
+
+  /** Gives the reason of the end to come, whatever it looks like from here. */
+  endsBecause(why: string): void {
+    this.#why = why;
+  }
+
+  #close(seen: string): void {
+    const reason = this.#why ?? seen;
+    if (this.#closing.signal.aborted) return;
+    const connection = this.#connection;
+    this.#closing.abort();
+    this.#detached();
+    this.#attached.reject(new AppError('sandbox_lost', `The sandbox was lost: ${reason}.`));
+    this.#closed.resolve(reason);
+    connection?.fail(new Error(reason));
+  }
+
+  /** Detaches and ends nothing in the sandbox. `closed` stays pending. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const connection = this.#connection;
+    if (!this.#closing.signal.aborted) {
+      this.#closing.abort();
+      this.#detached();
+      this.#attached.reject(new AppError('draining', 'The server let go of the sandbox.'));
+    }
+    await connection?.[Symbol.asyncDispose]();
+  }
+}
+
+/** Why a sandbox does not answer whose container may well run. */
+export function unreachable(): AppError {
+  return new AppError('engine_unavailable', "The sandbox can't be reached at the moment; try again in a few seconds.", {
+    data: { retry_after: 5 },
+  });
+}
+
+class AnotherHost extends Error {
+  constructor() {
+    super('its container was started anew');
+  }
+}
+
+/** Collects the frames of a greeting. */
+class GreetingReader {
+  readonly #channels = new Map<number, ChannelState>();
+  #welcome: { boot: bigint; highest: number } | undefined;
+  #shell: ShellState | undefined;
+
+  /** True when the greeting is complete. */
+  take(frame: HostFrame): boolean {
+    if (frame.type === 'ready') return true;
+    if (frame.type === 'welcome' && !this.#welcome) this.#open(frame);
+    else if (frame.type === 'channel' && this.#welcome) this.#add(frame);
+    else if (frame.type === 'shell' && this.#welcome) this.#shell = frame;
+    else throw new FrameError('the host sent another frame in its greeting');
+    return false;
+  }
+
+  #open(frame: { version: number; boot: bigint; highest: number }): void {
+    if (frame.version !== protocolVersion) throw new FrameError(`the host speaks version ${frame.version}`);
+    this.#welcome = frame;
+  }
+
+  #add(state: ChannelState): void {
+    if (this.#channels.size === maxChannels) throw new FrameError(`the host lists more than ${maxChannels} channels`);
+    this.#channels.set(state.channel, state);
+  }
+
+  result(): Greeting {
+    if (!this.#welcome || !this.#shell) throw new FrameError('the greeting is incomplete');
+    return { ...this.#welcome, channels: this.#channels, shell: this.#shell };
+  }
+}

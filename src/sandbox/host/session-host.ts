@@ -1,0 +1,149 @@
+import type { Config } from '../../config.ts';
+import type { Logger } from '../../log.ts';
+import { bootName, loadNotes, type CommandStore } from '../shell/command-store.ts';
+import { degraded } from '../fallback/degraded.ts';
+import { FallbackLink } from '../fallback/link.ts';
+import { Link, type Greeting, type HostLink, type LinkEvents, type LiveFrame } from './link.ts';
+import type { Activity } from '../pool/live.ts';
+import type { Container } from '../runtime.ts';
+import { ShellRunner } from '../shell/shell-runner.ts';
+import { Shell } from '../shell/shell.ts';
+import { Terminals } from '../terminal/terminals.ts';
+import type { ShellPort, TerminalsPort } from '../workspace.ts';
+
+/** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
+export interface SessionHost extends AsyncDisposable {
+  readonly shell: ShellPort;
+  readonly terminals: TerminalsPort;
+  /** What keeps the sandbox from being idled out. Rejects `timeout` and `sandbox_lost`. */
+  activity(): Promise<Activity>;
+  /** False while the host can't be reached. */
+  alive(): boolean;
+  /** Gives the clause for `closed`. */
+  endsBecause?(why: string): void;
+  /** Resolves with a clause such as `its container ended` when the sandbox can't be used any more. */
+  readonly closed: Promise<string>;
+  /** Sentences: what is missing without a session host in the sandbox. Empty where one runs. */
+  readonly degraded: readonly string[];
+}
+
+export interface SessionHostOptions {
+  /** 32 bytes that only this installation can derive. */
+  readonly token: Uint8Array;
+  readonly log: Logger;
+  readonly config: Pick<Config, 'terminal'> & {
+    readonly shell: Omit<Config['shell'], 'host'>;
+    /** Where terminals start; absent: in `/workspace`. */
+    readonly security?: Pick<Config['security'], 'working_directory'>;
+  };
+  readonly store?: CommandStore;
+  /** How the host is reached; absent: the bridge at its usual place. */
+  readonly attach?: readonly string[];
+}
+
+/** Bytes of output that a sandbox's finished commands hold together. */
+const historyBytes = 4 * 1024 * 1024;
+const minimumPage = 4096;
+
+/** Connects to the container's session host and takes over what an earlier server left there. */
+export async function openShellHost(container: Container, options: SessionHostOptions): Promise<SessionHost> {
+  const host = new Host(new Link(container, options), options, []);
+  await host.connect();
+  return host;
+}
+
+/**
+ * Does without a session host, in a container that was made for that. `used`: an earlier server used it; what that one
+ * left there is ended. Rejects `unsupported` when the image has no shell that starts.
+ */
+export async function openFallback(
+  container: Container,
+  options: SessionHostOptions & { readonly used: boolean },
+): Promise<SessionHost> {
+  const { config, log, used } = options;
+  const cwd = config.security?.working_directory ?? '/workspace';
+  const link = new FallbackLink(container, { log, used, shell: config.shell.default_shell, cwd });
+  const host = new Host(link, options, degraded);
+  await host.connect();
+  return host;
+}
+
+class Host implements SessionHost, LinkEvents {
+  readonly #link: HostLink;
+  readonly #runner: ShellRunner;
+  readonly #store: CommandStore | undefined;
+  readonly shell: Shell;
+  readonly terminals: Terminals;
+  readonly closed: Promise<string>;
+  readonly degraded: readonly string[];
+
+  constructor(link: HostLink, options: SessionHostOptions, missing: readonly string[]) {
+    const { shell, terminal } = options.config;
+    this.#link = link;
+    this.degraded = missing;
+    this.#store = options.store;
+    this.#runner = new ShellRunner({
+      link: this.#link,
+      output: { head: shell.output_head, tail: shell.output_tail, window: shell.window },
+      timeout: shell.timeout,
+      history: shell.history,
+      historyBytes,
+      queue: shell.queue,
+      store: options.store,
+    });
+    const page = Math.max(minimumPage, shell.output_head + shell.output_tail);
+    this.shell = new Shell(this.#runner, { timeout: shell.timeout, maxTimeout: shell.max_timeout, page });
+    this.terminals = new Terminals({
+      link: this.#link,
+      limits: { ...terminal, maxWait: shell.max_timeout },
+      shell: shell.default_shell,
+      directory: options.config.security?.working_directory ?? '/workspace',
+      store: options.store,
+    });
+    this.closed = this.#link.closed;
+    void this.closed.then((reason) => this.#lost(reason));
+  }
+
+  async connect(): Promise<void> {
+    await this.#link.connect(this);
+  }
+
+  attached(greeting: Greeting): void {
+    const notes = loadNotes(this.#store, bootName(greeting.boot));
+    this.#runner.attached(greeting, notes);
+    this.terminals.attached(greeting, notes);
+  }
+
+  frame(frame: LiveFrame): void {
+    if (frame.type === 'shell') this.#runner.shellIs(frame);
+    else if (!this.#runner.frame(frame)) this.terminals.frame(frame);
+  }
+
+  waiting(): boolean {
+    return this.#runner.busy || this.terminals.openCount > 0;
+  }
+
+  async activity(): Promise<Activity> {
+    const pong = await this.#link.ping();
+    const { openCount, watched } = this.terminals;
+    return { running: this.#runner.busy, processes: Math.max(0, pong.processes - openCount), watched };
+  }
+
+  alive(): boolean {
+    return this.#link.isAttached;
+  }
+
+  endsBecause(why: string): void {
+    this.#link.endsBecause?.(why);
+  }
+
+  #lost(reason: string): void {
+    this.#runner.lost(reason);
+    this.terminals.lost();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.shell.release();
+    await this.#link[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,242 @@
+import type { Logger } from '../../log.ts';
+import type { Entry } from './entry.ts';
+import { isWorking, type Live, type Opener } from './live.ts';
+import { reconcile } from './reconcile.ts';
+import { newVolume, type Roster } from './roster.ts';
+import type { ContainerRecord, Runtime } from '../runtime.ts';
+import { lostBecause } from './sentences.ts';
+import type { SandboxRow, State } from '../state.ts';
+import { nobody } from './warm.ts';
+import { Timers } from '../shell/timers.ts';
+
+export interface KeeperOptions {
+  readonly runtime: Runtime;
+  readonly state: State;
+  readonly opener: Opener;
+  readonly roster: Roster;
+  readonly log: Logger;
+  /** Aborts when the server lets go. */
+  readonly closing: AbortSignal;
+  /** Refuses, makes room, or waits for it, before a container is started; the place is given back when it has. */
+  readonly admit: (entry: Entry) => Promise<Disposable>;
+  /** Called when a container has gone. */
+  readonly freed: () => void;
+  /** Takes over a ready sandbox that an earlier server left, with its container where that runs. */
+  readonly warm: (row: SandboxRow, record?: ContainerRecord) => Promise<void>;
+}
+
+/** Milliseconds that a removed container's calls get to hear of it. */
+const deathNotice = 2000;
+
+/** The steps of a sandbox's life. Each is to be run as the entry's `step`. */
+export class Keeper {
+  readonly #options: KeeperOptions;
+  #reconciled: Promise<void> | undefined;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+  }
+
+  /** The entry's live sandbox: as it is, adopted, or started. */
+  async start(entry: Entry): Promise<Live> {
+    if (entry.live) return entry.live;
+    await this.reconciled();
+    return this.hold(entry, entry.found ? await this.#adopt(entry, entry.found) : await this.#open(entry));
+  }
+
+  /** Makes `live` the entry's, until it ends by itself. */
+  hold(entry: Entry, live: Live): Live {
+    entry.live = live;
+    entry.touch();
+    void live.closed.then((why) => this.#died(entry, live, why));
+    return live;
+  }
+
+  /** Removes the container and keeps the workspace. */
+  async idleOut(entry: Entry, lost: readonly string[]): Promise<void> {
+    this.save(entry, { lost });
+    await this.#removeContainer(entry);
+    this.save(entry, { state: 'idle' });
+    this.#log('sandbox.idled', entry);
+    this.#options.roster.settle(entry);
+  }
+
+  /** Ends the container, as fate would: what runs in it is lost, and the next caller is told why. */
+  async stop(entry: Entry, why: string): Promise<void> {
+    const { live } = entry;
+    if (!live) return;
+    using timers = new Timers();
+    live.endsBecause?.(why);
+    await live.container.remove();
+    await Promise.race([live.closed, timers.after(deathNotice)]);
+    this.#died(entry, live, why);
+    this.save(entry, { lost: [lostBecause(why)] });
+  }
+
+  /** Idles the entry out if nothing has used it for `seconds` and nothing works in it; whether it did. */
+  async idleIfUnused(entry: Entry, seconds: number): Promise<boolean> {
+    const unused = () => entry.leases === 0 && entry.idleSeconds() >= seconds;
+    if (!entry.live || !unused()) return false;
+    return await entry.step(async () => {
+      if (!entry.live || !unused()) return false;
+      if (isWorking(await entry.live.activity())) {
+        entry.touch();
+        return false;
+      }
+      if (!unused()) return false;
+      await this.idleOut(entry, [lostBecause(`it was idle for ${Math.round(entry.idleSeconds())} s`)]);
+      return true;
+    });
+  }
+
+  /** Removes the container and, unless it is kept, the workspace and the sandbox itself. */
+  async end(entry: Entry, keepWorkspace: boolean, why: string): Promise<void> {
+    if (entry.ended) return;
+    if (keepWorkspace) return await this.idleOut(entry, [lostBecause(why)]);
+    await this.#removeContainer(entry);
+    await this.#options.runtime.removeVolume(entry.row.volume);
+    entry.ended = true;
+    this.#options.state.remove(entry.row.handle);
+    this.#log('sandbox.ended', entry, { why });
+    this.#options.roster.settle(entry);
+    this.#options.freed();
+  }
+
+  /** The next call starts a new container, over the same workspace or an empty one. */
+  async recreate(entry: Entry, scope: 'container' | 'workspace'): Promise<void> {
+    await this.#removeContainer(entry);
+    if (scope === 'workspace') await this.#replaceWorkspace(entry);
+    this.save(entry, { state: 'idle', lost: [] });
+    this.#log('sandbox.reset', entry, { scope });
+    this.#options.roster.settle(entry);
+  }
+
+  /** Detaches and leaves the sandbox to the next server. */
+  async letGo(entry: Entry): Promise<void> {
+    const live = entry.live;
+    entry.live = undefined;
+    if (live) this.save(entry, {});
+    await live?.[Symbol.asyncDispose]();
+  }
+
+  save(entry: Entry, change: Partial<SandboxRow>): void {
+    entry.row = { ...entry.row, lastUsed: Date.now(), ...change };
+    this.#options.state.update(entry.row);
+    if (change.state === 'idle') this.#options.freed();
+  }
+
+  /** Matches the state with what the engine has, once; a failure is tried again at the next need. */
+  reconciled(): Promise<void> {
+    this.#reconciled ??= this.#reconcile().catch((error: unknown) => {
+      this.#reconciled = undefined;
+      throw error;
+    });
+    return this.#reconciled;
+  }
+
+  /** Adopts what ran before this server started, `width` at a time. Never rejects. */
+  async adoptAll(width: number): Promise<void> {
+    try {
+      await this.reconciled();
+    } catch (err) {
+      this.#options.log.warn({ event: 'engine.unavailable', err });
+      return;
+    }
+    const waiting = this.#options.roster.all().filter((entry) => entry.found);
+    const adoptNext = async (): Promise<void> => {
+      for (let entry = waiting.pop(); entry; entry = waiting.pop()) await this.#adoptQuietly(entry);
+    };
+    await Promise.all(Array.from({ length: width }, adoptNext));
+  }
+
+  async #adoptQuietly(entry: Entry): Promise<void> {
+    try {
+      await entry.step(() => this.start(entry));
+    } catch (err) {
+      this.#log('sandbox.adopt_failed', entry, { err });
+    }
+  }
+
+  async #open(entry: Entry): Promise<Live> {
+    const lost = entry.row.lost;
+    using _place = await this.#options.admit(entry);
+    this.save(entry, { state: 'live' });
+    try {
+      const live = await this.#options.opener.open(entry.row, this.#options.closing);
+      entry.tell(lost);
+      this.save(entry, { lost: [] });
+      this.#log('sandbox.started', entry, { template: entry.row.template, woken: lost.length > 0 });
+      return live;
+    } catch (error) {
+      this.save(entry, { state: 'idle' });
+      throw error;
+    }
+  }
+
+  async #adopt(entry: Entry, record: ContainerRecord): Promise<Live> {
+    entry.found = undefined;
+    try {
+      const live = await this.#options.opener.adopt(entry.row, record, this.#options.closing);
+      this.#log('sandbox.adopted', entry);
+      return live;
+    } catch (err) {
+      this.#log('sandbox.adopt_failed', entry, { err });
+      await this.#options.runtime.container(record).remove();
+      this.save(entry, { state: 'idle', lost: [lostBecause('its container no longer answered after a restart')] });
+      return await this.#open(entry);
+    }
+  }
+
+  #died(entry: Entry, live: Live, why: string): void {
+    if (entry.live !== live) return;
+    entry.live = undefined;
+    this.#log('sandbox.lost', entry, { why });
+    this.save(entry, { state: 'idle', lost: [lostBecause(why)] });
+    void entry.step(() => this.#discard(entry, live));
+    this.#options.roster.settle(entry);
+  }
+
+  async #discard(entry: Entry, live: Live): Promise<void> {
+    await live[Symbol.asyncDispose]();
+    try {
+      await live.container.remove();
+    } catch (err) {
+      this.#log('sandbox.remove_failed', entry, { err });
+    }
+  }
+
+  async #removeContainer(entry: Entry): Promise<void> {
+    const { live, found } = entry;
+    entry.live = undefined;
+    entry.found = undefined;
+    if (found) await this.#options.runtime.container(found).remove();
+    if (!live) return;
+    await live[Symbol.asyncDispose]();
+    await live.container.remove();
+  }
+
+  async #replaceWorkspace(entry: Entry): Promise<void> {
+    const { volume, handle } = entry.row;
+    this.save(entry, { volume: newVolume(this.#options.state.instance, handle) });
+    await this.#options.runtime.removeVolume(volume);
+  }
+
+  async #reconcile(): Promise<void> {
+    const { runtime, state, roster, log, warm } = this.#options;
+    const { found, lost } = await reconcile(runtime, state, log);
+    const ready = found.filter(([row]) => row.principal === nobody);
+    const gone = lost.filter((row) => row.principal === nobody);
+    await Promise.all([...ready.map(([row, record]) => warm(row, record)), ...gone.map((row) => warm(row))]);
+    for (const row of lost.filter((one) => one.principal !== nobody)) {
+      const entry = roster.remember(row);
+      this.save(entry, { state: 'idle', lost: [lostBecause('its container ended while the server was down')] });
+      roster.settle(entry);
+    }
+    for (const [row, record] of found) if (row.principal !== nobody) roster.remember(row).found = record;
+  }
+
+  #log(event: string, entry: Entry, more: Record<string, unknown> = {}): void {
+    const level = 'err' in more || event === 'sandbox.lost' ? 'warn' : 'info';
+    this.#options.log[level]({ event, sandbox: entry.row.handle, ...more });
+  }
+}

@@ -1,0 +1,41 @@
+import type { Container, ContainerRecord } from '../runtime.ts';
+import type { SandboxRow } from '../state.ts';
+import type { SandboxStatus, Workspace } from '../workspace.ts';
+
+/** A sandbox whose container runs and whose session host answers. Disposing detaches and ends nothing. */
+export interface Live extends AsyncDisposable {
+  readonly container: Container;
+  readonly workspace: Workspace;
+  activity(): Promise<Activity>;
+  /** False while the session host does not answer. */
+  alive(): boolean;
+  /** Settles when the container or its session host is gone for good; a clause such as `its container was killed`. */
+  readonly closed: Promise<string>;
+  /** Gives the clause that `closed` resolves with when the sandbox ends next, for whoever is at work in it. */
+  endsBecause?(why: string): void;
+  /** The same sandbox as its new owner's: what callers hold then acts in the owner's name. */
+  claimedBy(row: SandboxRow): Live;
+}
+
+/** What keeps a sandbox from being idled out. */
+export interface Activity {
+  readonly running: boolean;
+  /** Processes besides the idle shell and the terminals' own. */
+  readonly processes: number;
+  /** Terminals someone is watching. */
+  readonly watched: number;
+}
+
+/** Makes a row's sandbox live: a new container over its workspace, or the running one that a record names. */
+export interface Opener {
+  open(row: SandboxRow, signal: AbortSignal): Promise<Live>;
+  adopt(row: SandboxRow, record: ContainerRecord, signal: AbortSignal): Promise<Live>;
+  /** What is known of the sandbox while it has no container. */
+  describe(row: SandboxRow): SandboxStatus;
+  /** A digest of all that the row's template says of a container; equal where a container need not be made anew. */
+  specOf(row: SandboxRow): string;
+}
+
+export function isWorking(activity: Activity): boolean {
+  return activity.running || activity.processes > 0 || activity.watched > 0;
+}

@@ -1,0 +1,374 @@
+import { AppError } from '../../errors.ts';
+import type { Logger } from '../../log.ts';
+import { Admission, type AdmissionLimits } from './admission.ts';
+import type { Entry } from './entry.ts';
+import { Keeper } from './keeper.ts';
+import type { Key, Principal } from '../key.ts';
+import { isWorking, type Live, type Opener } from './live.ts';
+import { containerName, newHandle, newVolume, Roster } from './roster.ts';
+import type { Runtime } from '../runtime.ts';
+import type { AcquireOptions, Lease, PoolHealth, SandboxInfo, Sandboxes } from '../sandboxes.ts';
+import { nobody, WarmPool } from './warm.ts';
+import { unknownSandbox } from './sentences.ts';
+import type { SandboxRow, State } from '../state.ts';
+import type { SandboxStatus } from '../workspace.ts';
+
+export interface PoolOptions extends AdmissionLimits {
+  readonly runtime: Runtime;
+  readonly state: State;
+  readonly opener: Opener;
+  readonly log: Logger;
+  /** Template names, the default first. */
+  readonly templates: readonly string[];
+  /** Seconds without work after which a sandbox's container is removed. */
+  readonly idleTimeout: number;
+  /** Sandboxes kept ready, by template. */
+  readonly warm: ReadonlyMap<string, number>;
+  /** Seconds between two looks for idle and expired sandboxes. */
+  readonly cleanupInterval: number;
+  /** Days an unused workspace is kept; 0 = for ever. */
+  readonly retention: number;
+}
+
+/** Conversations that Open WebUI forgets with the page they are on. */
+const passing = /^(temporary|local):/;
+const day = 86_400_000;
+const adoptionsAtOnce = 4;
+/** Milliseconds between two looks at the host's memory. */
+const reliefInterval = 5000;
+/** Milliseconds for which an answer of the engine about itself is good. */
+const engineAnswerAge = 2000;
+
+/** Every sandbox of this installation: created at first use, idled out, woken, adopted after a restart. */
+export class Pool implements Sandboxes, AsyncDisposable {
+  readonly #options: PoolOptions;
+  readonly #closing = new AbortController();
+  readonly #roster: Roster;
+  readonly #keeper: Keeper;
+  readonly #admission: Admission;
+  readonly #warm: WarmPool;
+  #engine: { at: number; info: Promise<PoolHealth['engine']> } | undefined;
+  #sweeping: Promise<void> | undefined;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#roster = new Roster(options.state);
+    this.#admission = new Admission(this.#roster, options, (entry, seconds) =>
+      this.#keeper.idleIfUnused(entry, seconds),
+    );
+    this.#keeper = new Keeper({
+      ...options,
+      roster: this.#roster,
+      closing: this.#closing.signal,
+      admit: (entry) => this.#admission.admit(entry, this.#closing.signal),
+      freed: () => this.#admission.freed(),
+      warm: (row, record) => (record ? this.#warm.adopt(row, record) : this.#warm.forget(row)),
+    });
+    this.#warm = new WarmPool({
+      ...options,
+      closing: this.#closing.signal,
+      sizes: options.warm,
+      room: () => this.#roomForWarm(),
+    });
+  }
+
+  /** Begins to sweep, and adopts what runs, in the background. */
+  start(): void {
+    const timer = setInterval(() => void this.sweep(), this.#options.cleanupInterval * 1000).unref();
+    const relief = setInterval(() => void this.#quietly(() => this.#admission.relieve()), reliefInterval).unref();
+    this.#closing.signal.addEventListener('abort', () => [timer, relief].map(clearInterval));
+    void this.#keeper.adoptAll(adoptionsAtOnce).then(() => this.#warm.fill());
+  }
+
+  async acquire(key: Key, options: AcquireOptions = {}): Promise<Lease> {
+    this.#refuseWhenClosing();
+    const entry = this.#entryOf(key, options.template);
+    entry.bound = key.principal.sandboxes ?? entry.bound;
+    entry.leases += 1;
+    try {
+      return this.#lease(entry, entry.live ?? (await this.#started(entry, options)));
+    } catch (error) {
+      this.#release(entry);
+      throw error;
+    }
+  }
+
+  async create(
+    principal: Principal,
+    options: { template?: string; ttl?: number; signal?: AbortSignal } = {},
+  ): Promise<SandboxInfo> {
+    const handle = newHandle();
+    const row = this.#newRow(principal, { kind: 'handle', id: handle }, handle, options);
+    const entry = this.#enter(row, principal);
+    const key: Key = { principal, scope: { kind: 'handle', id: entry.row.handle } };
+    try {
+      await using lease = await this.acquire(key, options.signal ? { signal: options.signal } : {});
+      return info(entry.row, lease ? 'running' : 'idle');
+    } catch (error) {
+      await this.end(key).catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.end_failed', err }));
+      throw error;
+    }
+  }
+
+  async ownerOf(handle: string): Promise<Principal | undefined> {
+    const row = this.#options.state.get(handle);
+    return row && { id: row.principal };
+  }
+
+  async list(principal: Principal): Promise<SandboxInfo[]> {
+    return this.#options.state.of(principal.id).map((row) => info(row, this.#stateOf(row)));
+  }
+
+  async end(key: Key, options: { keepWorkspace?: boolean } = {}): Promise<void> {
+    const entry = this.#roster.find(key);
+    if (!entry) throw unknownSandbox();
+    await entry.step(() => this.#keeper.end(entry, options.keepWorkspace ?? false, 'it was ended'));
+  }
+
+  async status(key: Key): Promise<SandboxStatus | null> {
+    const entry = this.#roster.find(key);
+    if (!entry) return null;
+    try {
+      return entry.live ? await this.#liveStatus(entry, entry.live) : this.#options.opener.describe(entry.row);
+    } finally {
+      this.#roster.settle(entry);
+    }
+  }
+
+  async recreate(key: Key, scope: 'container' | 'workspace'): Promise<void> {
+    const entry = this.#roster.find(key);
+    if (entry) await entry.step(() => this.#keeper.recreate(entry, scope));
+  }
+
+  async detach(key: Key): Promise<void> {
+    if (key.scope.kind !== 'session') return;
+    const entry = this.#roster.find(key);
+    if (entry) await entry.step(() => this.#keeper.idleOut(entry, ['The session it belonged to ended.']));
+  }
+
+  async health(): Promise<PoolHealth> {
+    const live = this.#roster.all().flatMap((entry) => entry.live ?? []);
+    return {
+      engine: await this.#engineInfo(),
+      sandboxes: {
+        known: this.#options.state.count(),
+        running: live.length,
+        limit: this.#options.maxSandboxes,
+        waiting: this.#admission.waiting,
+      },
+      shellAlive: live.every((one) => one.alive()),
+    };
+  }
+
+  /** Those that have a container. */
+  running(): readonly SandboxRow[] {
+    return this.lives().map(({ row }) => row);
+  }
+
+  lives(): readonly { readonly row: SandboxRow; readonly live: Live }[] {
+    return this.#roster.all().flatMap(({ row, live }) => (live ? [{ row, live }] : []));
+  }
+
+  /** Ends a sandbox's container for a reason given as a clause; its workspace stays. */
+  async stop(handle: string, why: string): Promise<void> {
+    const entry = this.#roster.get(handle);
+    if (entry) await entry.step(() => this.#keeper.stop(entry, why));
+  }
+
+  /** Idles out what has been without work for long enough, ends what has expired, forgets old workspaces. */
+  sweep(): Promise<void> {
+    this.#sweeping ??= this.#sweep().finally(() => (this.#sweeping = undefined));
+    return this.#sweeping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(shuttingDown());
+    await this.#sweeping;
+    await this.#warm.letGo();
+    const entries = this.#roster.all();
+    await Promise.allSettled(entries.map((entry) => entry.step(() => this.#keeper.letGo(entry))));
+  }
+
+  #refuseWhenClosing(): void {
+    if (this.#closing.signal.aborted) throw shuttingDown();
+  }
+
+  #entryOf(key: Key, template?: string): Entry {
+    const known = this.#roster.find(key);
+    if (known) return known;
+    if (key.scope.kind === 'handle') throw unknownSandbox();
+    const row = this.#newRow(key.principal, key.scope, newHandle(), template === undefined ? {} : { template });
+    return this.#enter(row, key.principal);
+  }
+
+  /** The row's sandbox: a ready one that becomes its owner's, or one that is yet to start. */
+  #enter(row: SandboxRow, { sandboxes }: Principal): Entry {
+    const ready = this.#admission.hasRoomFor(row, sandboxes) ? this.#warm.claim(row) : undefined;
+    if (!ready) this.#options.state.insert(row);
+    const entry = this.#roster.remember(ready?.row ?? row);
+    if (ready) this.#keeper.hold(entry, ready.live);
+    return entry;
+  }
+
+  /** How many ready sandboxes may be added: none while callers wait. */
+  #roomForWarm(): number {
+    if (!this.#admission.hasRoom()) return 0;
+    return this.#options.maxSandboxes - this.#roster.awake().length - this.#warm.size;
+  }
+
+  #newRow(
+    principal: Principal,
+    scope: Key['scope'],
+    handle: string,
+    options: { template?: string; ttl?: number },
+  ): SandboxRow {
+    const now = Date.now();
+    return {
+      handle,
+      principal: principal.id,
+      scopeKind: scope.kind,
+      scopeId: 'id' in scope ? scope.id : '',
+      template: this.#template(principal, options.template),
+      volume: newVolume(this.#options.state.instance, handle),
+      state: 'idle',
+      created: now,
+      lastUsed: now,
+      expires: options.ttl === undefined ? null : now + options.ttl * 1000,
+      lost: [],
+    };
+  }
+
+  #template(principal: Principal, asked: string | undefined): string {
+    const allowed = this.#options.templates.filter((name) => principal.templates?.includes(name) ?? true);
+    const chosen = asked ?? allowed[0];
+    if (chosen !== undefined && allowed.includes(chosen)) return chosen;
+    const choice = allowed.length > 0 ? `one of ${allowed.join(', ')}` : 'a template your key may use (it has none)';
+    throw new AppError('invalid_argument', `template: expected ${choice}, got ${JSON.stringify(asked ?? null)}.`);
+  }
+
+  /** One start, however many callers wait for it; a caller that gives up leaves it to the others. */
+  async #started(entry: Entry, options: AcquireOptions): Promise<Live> {
+    using _listening = entry.listen(options.onProgress);
+    options.onProgress?.('Starting the sandbox.');
+    const starting = entry.step(async () => {
+      this.#refuseWhenClosing();
+      if (entry.ended) throw unknownSandbox();
+      return await this.#keeper.start(entry);
+    });
+    return await raceAbort(starting, options.signal);
+  }
+
+  #lease(entry: Entry, live: Live): Lease {
+    const lost = entry.takeLost();
+    let held = true;
+    const release = async () => {
+      if (held) this.#release(entry);
+      held = false;
+    };
+    return { workspace: live.workspace, lost, [Symbol.asyncDispose]: release };
+  }
+
+  #release(entry: Entry): void {
+    entry.leases -= 1;
+    if (entry.leases === 0) entry.waiting?.abort(new AppError('cancelled', 'Nobody waits for the sandbox any more.'));
+    entry.touch();
+    this.#roster.settle(entry);
+  }
+
+  async #sweep(): Promise<void> {
+    for (const entry of this.#roster.all()) {
+      if (this.#closing.signal.aborted) return;
+      await this.#quietly(() => this.#keeper.idleIfUnused(entry, this.#options.idleTimeout));
+    }
+    const rows = this.#options.state.all();
+    const owned = rows.filter((row) => row.principal !== nobody);
+    for (const row of owned) await this.#quietly(() => this.#endWhenOver(row));
+    await this.#quietly(() => this.#reap(rows));
+  }
+
+  /** Removes what dead instances left, and what never came to run. */
+  async #reap(rows: readonly SandboxRow[]): Promise<void> {
+    const { runtime, state, log } = this.#options;
+    const live = rows.filter((row) => row.state === 'live');
+    const containers = await runtime.reap(new Set(live.map((row) => containerName(state.instance, row.handle))));
+    if (containers.length > 0) log.info({ event: 'containers.reaped', containers });
+  }
+
+  async #quietly(run: () => Promise<unknown>): Promise<void> {
+    try {
+      await run();
+    } catch (err) {
+      this.#options.log.warn({ event: 'sandbox.sweep_failed', err });
+    }
+  }
+
+  async #endWhenOver(row: SandboxRow): Promise<void> {
+    const now = Date.now();
+    const expired = row.expires !== null && row.expires <= now;
+    if (!expired && !(row.state === 'idle' && now - row.lastUsed > this.#kept(row))) return;
+    const entry = this.#roster.remember(row);
+    const why = expired ? 'its time to live ended' : 'it was unused for too long';
+    await entry.step(async () => {
+      if (expired || entry.leases === 0) await this.#keeper.end(entry, false, why);
+    });
+  }
+
+  /** Milliseconds for which the workspace of an idle sandbox is kept; a passing conversation comes back soon or never. */
+  #kept(row: SandboxRow): number {
+    if (row.scopeKind === 'conversation' && passing.test(row.scopeId)) return this.#options.idleTimeout * 1000;
+    return this.#options.retention > 0 ? this.#options.retention * day : Infinity;
+  }
+
+  #stateOf(row: SandboxRow): SandboxInfo['state'] {
+    const entry = this.#roster.get(row.handle);
+    if (entry?.live || entry?.found) return 'running';
+    return row.state === 'live' ? 'starting' : 'idle';
+  }
+
+  async #liveStatus(entry: Entry, live: Live): Promise<SandboxStatus> {
+    const status = await live.workspace.status();
+    const working = entry.leases > 0 || isWorking(await live.activity());
+    const left = this.#options.idleTimeout - entry.idleSeconds();
+    return {
+      ...status,
+      lost: entry.lost,
+      idleDeadline: working ? null : new Date(Date.now() + left * 1000).toISOString(),
+    };
+  }
+
+  #engineInfo(): Promise<PoolHealth['engine']> {
+    const now = performance.now();
+    if (this.#engine && now - this.#engine.at < engineAnswerAge) return this.#engine.info;
+    const asked = this.#options.runtime.engine(AbortSignal.timeout(3000)).catch(() => null);
+    this.#engine = { at: now, info: asked };
+    return asked;
+  }
+}
+
+function shuttingDown(): AppError {
+  return new AppError('draining', 'The server is shutting down; call again in a moment.');
+}
+
+function info(row: SandboxRow, state: SandboxInfo['state']): SandboxInfo {
+  return {
+    sandbox: row.handle,
+    template: row.template,
+    state,
+    created: new Date(row.created).toISOString(),
+    expires: row.expires === null ? null : new Date(row.expires).toISOString(),
+  };
+}
+
+/** The promise's outcome, or the caller's abort, whichever is first; the work itself goes on for others. */
+async function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await work;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(new AppError('cancelled', 'The call was cancelled.'));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,365 @@
+import { randomBytes } from 'node:crypto';
+import { AppError, type ErrorCode } from '../../errors.ts';
+import { Command, type Report } from './command.ts';
+import { CommandHistory } from './command-history.ts';
+import { bootName, type CommandNote, type CommandStore, type NamedNote } from './command-store.ts';
+import type { ChannelState, HostErrorCode, Stream } from '../host/frame.ts';
+import { interrupt, reportsWithin } from './interrupt.ts';
+import { unreachable, type Greeting, type HostLink, type LiveFrame, type ShellState } from '../host/link.ts';
+import type { OutputLimits } from './output.ts';
+import * as request from '../host/request.ts';
+import { commandBytes } from './shell-arguments.ts';
+import { didNotRun, queueFull, refusals, shellDoesNotStart, startTimeout } from './shell-refusals.ts';
+
+export interface RunnerOptions {
+  readonly link: HostLink;
+  readonly output: OutputLimits;
+  /** Seconds for a command that an earlier server began without a note of its deadline. */
+  readonly timeout: number;
+  readonly history: number;
+  readonly historyBytes: number;
+  readonly queue: number;
+  readonly store?: CommandStore | undefined;
+}
+
+/** Bytes of each stream that the host may send ahead. */
+const credit = 1024 * 1024;
+/** Milliseconds that a command runs before it is noted for a later server. */
+const noteAfter = 500;
+/** Milliseconds for an ended command's last output. */
+const outputTimeout = 30_000;
+const longestTimer = 2 ** 31 - 1;
+
+/** Feeds commands to the host's shell one after another, and what the host tells to the commands. */
+export class ShellRunner {
+  readonly #options: RunnerOptions;
+  readonly #link: HostLink;
+  readonly #history: CommandHistory;
+  readonly #queue: Command[] = [];
+  #current: Command | undefined;
+  #shell: ShellState = { generation: 0, running: 0, cwd: '' };
+  /** The generation of the shell that callers know of. */
+  #known = 0;
+  /** False from the shell's end until the next one has started. */
+  #ready = false;
+  /** The shell's end was part of a result; the one that follows is no news. */
+  #deathTold = false;
+  #restarted = Promise.withResolvers<void>();
+  #stalled: NodeJS.Timeout | undefined;
+  /** Why no command can run any more. */
+  #over: { code: ErrorCode; message: string } | undefined;
+  #lastCode = 0;
+  readonly #sender = (...frames: Uint8Array[]): void => this.#link.send(...frames);
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.#link = options.link;
+    this.#history = new CommandHistory({
+      count: options.history,
+      bytes: options.historyBytes,
+      forget: (command) => this.#forget(command),
+    });
+  }
+
+  get cwd(): string {
+    return this.#shell.cwd;
+  }
+
+  get busy(): boolean {
+    return this.#current !== undefined || this.#queue.length > 0;
+  }
+
+  find(id: string): Command | undefined {
+    if (this.#current?.id === id) return this.#current;
+    return this.#queue.find((command) => command.id === id) ?? this.#history.byId(id);
+  }
+
+  /** Queues a command; returns its place, 0 when it has begun. Throws `busy` when the queue is full. */
+  enqueue(command: Command): number {
+    if (this.#over) throw new AppError(this.#over.code, this.#over.message);
+    const limit = this.#options.queue;
+    if (this.#current && this.#queue.length >= limit) throw queueFull(limit, this.#current.id);
+    this.#queue.push(command);
+    this.#next();
+    return command.begun ? 0 : this.#queue.length;
+  }
+
+  newCommand(
+    text: string,
+    timeout: number,
+    onOutput?: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => void,
+  ): Command {
+    const grant = (channel: number, stream: Stream, limit: number) =>
+      this.#link.send(request.credit(channel, stream, limit));
+    return new Command({ text, timeout, limits: this.#options.output, credit, grant, onOutput });
+  }
+
+  /** Interrupts a command that runs, and takes one that waits out of the queue. */
+  cancel(command: Command): void {
+    if (command.ended) command.abandon();
+    const place = this.#queue.indexOf(command);
+    if (place < 0) return void this.interrupt(command, 'cancelled');
+    this.#queue.splice(place, 1);
+    command.refuse(new AppError('cancelled', 'The command was cancelled before its turn came; it did not run.'));
+  }
+
+  async interrupt(command: Command, why: 'timeout' | 'cancelled'): Promise<void> {
+    if (command.ended || command.endedBy) return;
+    command.interruptedBy(why);
+    await interrupt(command, this.#sender);
+    if (!command.ended) command.abandon();
+  }
+
+  /** Ends a running command with the given signal first. */
+  async stop(command: Command, signal: 'INT' | 'TERM' | 'KILL'): Promise<void> {
+    const { channel } = command;
+    if (command.ended) return this.#link.send(request.signal(channel, signal, 'tree'));
+    if (command.endedBy) return;
+    command.interruptedBy('cancelled');
+    this.#link.send(request.signal(channel, 'INT', 'first'), request.signal(channel, signal, 'tree'));
+    if (signal !== 'KILL' || (await reportsWithin(command, 1000))) return;
+    this.#link.send(request.signal(channel, 'KILL', 'first'));
+  }
+
+  /** Replaces the shell by a clean one. Rejects `timeout`. */
+  async reset(): Promise<void> {
+    await this.#link.readyWithin(startTimeout);
+    this.#refuseQueued('cancelled', 'The shell was reset before this command had its turn; it did not run.');
+    this.#current?.interruptedBy('cancelled');
+    this.#ready = false;
+    this.#deathTold = true;
+    this.#link.send(request.reset(false));
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(shellDoesNotStart()), startTimeout);
+    const lost = this.#link.closed.then(() => this.#link.ready);
+    try {
+      await Promise.race([this.#restarted.promise, lost, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+    this.#lastCode = 0;
+  }
+
+  /** A connection was made. What the host knows and this server does not was begun by an earlier one. */
+  attached(greeting: Greeting, notes: ReadonlyMap<number, NamedNote>): void {
+    const first = this.#shell.generation === 0;
+    if (first) this.#known = greeting.shell.generation;
+    for (const state of greeting.channels.values()) {
+      if (state.kind === 'command' && !this.#byChannel(state.channel)) {
+        this.#adopt(state, greeting.shell.running === state.channel, notes.get(state.channel));
+      }
+    }
+    for (const command of this.#history.all()) this.#resume(command, greeting);
+    if (this.#current) this.#resume(this.#current, greeting);
+    if (this.#current?.endedBy && !this.#current.ended) void interrupt(this.#current, this.#sender);
+    this.shellIs(greeting.shell);
+  }
+
+  shellIs(shell: ShellState): void {
+    const restarted = shell.generation !== this.#shell.generation;
+    this.#shell = shell;
+    this.#ready = true;
+    if (restarted) {
+      if (this.#deathTold) this.#known = shell.generation;
+      else this.#tellOfRestart(shell.generation);
+      this.#deathTold = false;
+      this.#restarted.resolve();
+      this.#restarted = Promise.withResolvers();
+    }
+    this.#next();
+  }
+
+  /** A shell that had died unnoticed is replaced when the next command comes. */
+  #tellOfRestart(generation: number): void {
+    const command = this.#current;
+    if (!command || command.ended || command.generation === 0) return;
+    command.shellWasLost = true;
+    this.#known = generation;
+  }
+
+  /** False when no command has the frame's channel. */
+  frame(frame: Exclude<LiveFrame, { type: 'shell' }>): boolean {
+    const command = this.#byChannel(frame.channel);
+    if (!command) return false;
+    if (frame.type === 'data') command.data(frame.stream, frame.offset, frame.bytes);
+    if (frame.type === 'eof') command.eof(frame.stream);
+    if (frame.type === 'done') command.done(frame);
+    if (frame.type === 'error' && !command.ended) this.#refused(command, frame.code);
+    return true;
+  }
+
+  /** The sandbox is gone, for a reason given as a clause. */
+  lost(reason: string): void {
+    this.#endWith('sandbox_lost', `The sandbox was lost before this command ran: ${reason}.`);
+    this.#current?.lost(reason);
+    for (const command of this.#history.all()) command.lost(reason);
+  }
+
+  /** The server lets go of the sandbox. What runs goes on. */
+  release(): void {
+    this.#endWith('draining', 'The server is stopping; this command did not run.');
+    this.#current?.release();
+  }
+
+  #endWith(code: ErrorCode, message: string): void {
+    this.#over = { code, message };
+    this.#stopWaiting();
+    this.#refuseQueued(code, message);
+  }
+
+  /** A call returns before the command's end: the command gets a name, and is noted for a later server. */
+  keep(command: Command): void {
+    command.nameIt(`cmd_q_${randomBytes(6).toString('hex')}`);
+    if (command.begun) this.#note(command);
+  }
+
+  #byChannel(channel: number): Command | undefined {
+    return this.#current?.channel === channel ? this.#current : this.#history.byChannel(channel);
+  }
+
+  #next(): void {
+    if (this.#current || this.#queue.length === 0) return this.#stopWaiting();
+    if (!this.#ready || !this.#link.isAttached) return this.#waitForShell();
+    this.#stopWaiting();
+    const command = this.#queue.shift();
+    if (!command) return;
+    this.#current = command;
+    this.#begin(command);
+    void this.#tend(command, command.timeout);
+  }
+
+  #waitForShell(): void {
+    this.#stalled ??= setTimeout(() => {
+      const { code, message } = this.#link.isAttached ? shellDoesNotStart() : unreachable();
+      this.#refuseQueued(code, message);
+    }, startTimeout);
+  }
+
+  #stopWaiting(): void {
+    clearTimeout(this.#stalled);
+    this.#stalled = undefined;
+  }
+
+  #refuseQueued(code: ErrorCode, message: string): void {
+    for (const command of this.#queue.splice(0)) command.refuse(new AppError(code, message));
+  }
+
+  #begin(command: Command): void {
+    const channel = this.#link.nextChannel();
+    command.begin(channel, this.#idOf(channel), this.#shell);
+    command.shellWasLost ||= this.#shell.generation > this.#known;
+    this.#known = this.#shell.generation;
+    this.#send(command);
+  }
+
+  #send(command: Command): void {
+    this.#link.send(...request.run(command.channel, this.#lastCode, credit, commandBytes(command.text)));
+  }
+
+  #idOf(channel: number): string {
+    return `cmd_${channel}_${this.#boot}`;
+  }
+
+  get #boot(): string {
+    return bootName(this.#link.boot);
+  }
+
+  /** Stays with a command from its beginning in the shell to its end there. */
+  async #tend(command: Command, seconds: number): Promise<void> {
+    const timer = setTimeout(() => void this.interrupt(command, 'timeout'), Math.min(seconds * 1000, longestTimer));
+    const noted = setTimeout(() => this.#note(command), noteAfter);
+    const report = await command.reported;
+    clearTimeout(timer);
+    clearTimeout(noted);
+    if (report === 'released') return;
+    this.#current = undefined;
+    if (report === 'shell_died' || report === 'not_run') this.#shellDied(command, report);
+    if (report === 'not_run') this.#tryAgain(command);
+    else if (report !== 'refused') this.#finish(command);
+    this.#next();
+  }
+
+  #shellDied(command: Command, report: Report): void {
+    const replaced = this.#shell.generation > command.generation;
+    this.#ready = replaced;
+    if (report === 'not_run') return;
+    if (replaced) this.#known = this.#shell.generation;
+    else this.#deathTold = true;
+  }
+
+  /** A command that the shell never read is safe to run once more. */
+  #tryAgain(command: Command): void {
+    if (command.endedBy) return command.refuse(new AppError('cancelled', 'The command was cancelled before it ran.'));
+    if (command.attempts > 1) return command.refuse(didNotRun());
+    this.#queue.unshift(command);
+  }
+
+  #finish(command: Command): void {
+    this.#lastCode = command.exitCode ?? this.#lastCode;
+    if (command.cwd) this.#shell = { ...this.#shell, cwd: command.cwd };
+    this.#history.add(command);
+    if (command.status === 'running') this.#expectOutput(command);
+  }
+
+  /** The rest of an ended command's output is on its way, unless the host is not what it should be. */
+  #expectOutput(command: Command): void {
+    const timer = setTimeout(() => command.abandon(), outputTimeout);
+    void command.settled.finally(() => clearTimeout(timer));
+  }
+
+  #refused(command: Command, code: HostErrorCode): void {
+    command.refuse(refusals[code]());
+  }
+
+  /** Goes on with a command that an earlier server began. */
+  #adopt(state: ChannelState, running: boolean, note: NamedNote | undefined): void {
+    const known = note?.kind === 'command' ? note : undefined;
+    const left = known ? (known.deadline - Date.now()) / 1000 : this.#options.timeout;
+    const command = this.newCommand(known?.text ?? '', left);
+    const ago = known ? Math.max(0, (Date.now() - known.started) / 1000) : 0;
+    command.begin(state.channel, known?.id ?? this.#idOf(state.channel), this.#shell, ago);
+    if (!running) return this.#history.add(command);
+    this.#current = command;
+    void this.#tend(command, Math.max(0.001, left));
+  }
+
+  /** Goes on reading a command's output on a new connection. */
+  #resume(command: Command, greeting: Greeting): void {
+    const state = greeting.channels.get(command.channel);
+    if (!state) return this.#unknownToHost(command, greeting);
+    for (const stream of [0, 1] as const) {
+      const own = command.stream(stream);
+      if (own.eof) continue;
+      const from = Math.max(own.flow.received, state.streams[stream].oldest);
+      const limit = own.resume(from);
+      this.#link.send(request.follow(command.channel, stream, from, limit));
+    }
+  }
+
+  /** The connection broke before the host had the whole command, or after it had forgotten it. */
+  #unknownToHost(command: Command, greeting: Greeting): void {
+    if (command.ended) return command.lost('the host no longer keeps its output');
+    if (command.channel > greeting.highest) return this.#send(command);
+    command.notRun();
+  }
+
+  #forget(command: Command): void {
+    this.#link.send(request.forget(command.channel));
+    this.#options.store?.drop(command.id);
+  }
+
+  #note(command: Command): void {
+    const now = Date.now();
+    const started = now - command.executionTime * 1000;
+    const { channel, text } = command;
+    const note: CommandNote = {
+      kind: 'command',
+      boot: this.#boot,
+      channel,
+      text,
+      started,
+      deadline: started + command.timeout * 1000,
+    };
+    this.#options.store?.save(command.id, JSON.stringify(note));
+  }
+}

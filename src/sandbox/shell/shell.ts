@@ -1,0 +1,114 @@
+import { AppError } from '../../errors.ts';
+import type { Command } from './command.ts';
+import { commandPage, commandResult } from './results.ts';
+import { checkOffset, checkSeconds, checkWait, commandBytes } from './shell-arguments.ts';
+import type { ShellRunner } from './shell-runner.ts';
+import { Timers } from './timers.ts';
+import type { CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
+
+export interface ShellLimits {
+  /** Seconds a command may run unless the call says otherwise, and at most. */
+  readonly timeout: number;
+  readonly maxTimeout: number;
+  /** Bytes of each stream in one page of `check`. */
+  readonly page: number;
+}
+
+/**
+ * Milliseconds that an ended command's output may take to close before its holders count as background processes: few
+ * where the host counted some, more where the last ones may be just about to end.
+ */
+const closingGrace = { withJobs: 10, withoutJobs: 1000 };
+const stopTimeout = 3000;
+
+/** The sandbox's persistent shell as callers see it. */
+export class Shell implements ShellPort {
+  readonly #runner: ShellRunner;
+  readonly #limits: ShellLimits;
+  readonly #released = Promise.withResolvers<void>();
+
+  constructor(runner: ShellRunner, limits: ShellLimits) {
+    this.#runner = runner;
+    this.#limits = limits;
+  }
+
+  async run(text: string, options: RunOptions = {}): Promise<CommandResult> {
+    commandBytes(text);
+    const timeout = checkSeconds('timeout', options.timeout, this.#limits.maxTimeout) ?? this.#limits.timeout;
+    const wait = options.wait === undefined ? undefined : checkWait(options.wait, this.#limits.maxTimeout);
+    if (options.signal?.aborted) throw new AppError('cancelled', 'The call was cancelled; the command did not run.');
+    const command = this.#runner.newCommand(text, timeout, options.onOutput);
+    const place = this.#runner.enqueue(command);
+    if (place > 0) options.onQueued?.(place);
+    using timers = new Timers();
+    timers.onAbort(options.signal, () => this.#runner.cancel(command));
+    const enough = wait === undefined ? [] : [timers.after(wait * 1000)];
+    await Promise.race([this.#end(command), this.#released.promise, ...enough]);
+    if (command.refusal) throw command.refusal;
+    if (command.status === 'running') this.#runner.keep(command);
+    return commandResult(command);
+  }
+
+  async check(
+    commandId: string,
+    options: { offset?: number; errOffset?: number; wait?: number; signal?: AbortSignal } = {},
+  ): Promise<CommandPage> {
+    const offset = checkOffset('offset', options.offset);
+    const errOffset = checkOffset('err_offset', options.errOffset);
+    const wait = checkWait(options.wait, this.#limits.maxTimeout);
+    const command = this.#find(commandId);
+    const hasNews = () =>
+      command.status !== 'running' || command.stdout.kept.total > offset || command.stderr.kept.total > errOffset;
+    if (wait > 0) await this.#until(command, hasNews, wait * 1000, options.signal);
+    return commandPage(command, { offset, errOffset, size: this.#limits.page });
+  }
+
+  async stop(commandId: string, signal: 'INT' | 'TERM' | 'KILL'): Promise<CommandPage> {
+    const command = this.#find(commandId);
+    const running = command.status === 'running';
+    if (command.begun) await this.#runner.stop(command, signal);
+    else this.#runner.cancel(command);
+    await this.#until(command, () => (running ? command.status !== 'running' : command.drained), stopTimeout);
+    return commandPage(command, { offset: 0, errOffset: 0, size: this.#limits.page });
+  }
+
+  async cwd(): Promise<string> {
+    return this.#runner.cwd;
+  }
+
+  async reset(): Promise<void> {
+    await this.#runner.reset();
+  }
+
+  /** The server lets go: calls in flight return what there is. */
+  release(): void {
+    this.#runner.release();
+    this.#released.resolve();
+  }
+
+  #find(id: string): Command {
+    const command = this.#runner.find(id);
+    if (command) return command;
+    throw new AppError('not_found', `command_id: this sandbox knows no command "${printable(id)}".`);
+  }
+
+  /** The end of the command, with a moment for its output to be closed. */
+  async #end(command: Command): Promise<void> {
+    await command.settled;
+    const grace = command.jobs > 0 ? closingGrace.withJobs : closingGrace.withoutJobs;
+    if (!command.drained) await this.#until(command, () => command.drained, grace);
+  }
+
+  /** Waits for the command's news until the condition holds or the time is over. */
+  async #until(command: Command, holds: () => boolean, milliseconds: number, signal?: AbortSignal): Promise<void> {
+    using timers = new Timers();
+    const over = Promise.race([timers.after(milliseconds), timers.aborted(signal), this.#released.promise]);
+    let isOver = false;
+    void over.then(() => (isOver = true));
+    while (!isOver && !holds()) await Promise.race([command.news, over]);
+  }
+}
+
+function printable(id: string): string {
+  return id.replace(/[^\w.-]/g, '?').slice(0, 64);
+}

@@ -1,0 +1,152 @@
+import { AppError } from '../../errors.ts';
+import { unfinished } from './escapes.ts';
+import { Pattern, patternWindow } from './pattern.ts';
+import type { Terminal } from './terminal.ts';
+import { checkWait } from '../shell/shell-arguments.ts';
+import { Timers } from '../shell/timers.ts';
+import { leadingContinuation, unfinishedUtf8 } from '../shell/utf8.ts';
+import type { TerminalRead, TerminalReadOptions } from '../workspace.ts';
+
+const defaultMaxBytes = 102_400;
+const largestSize = 1024 * 1024;
+const longestCharacter = 4;
+/** Milliseconds without output after which what came is taken for complete. */
+const quiet = 100;
+/** Milliseconds between two matches of a pattern against a flood. */
+const matchPause = 50;
+
+type Mode = 'streaming' | 'snapshot';
+
+/** Reads one terminal for callers that poll. Every byte is returned once by streaming reads, in order. */
+export class TerminalReader {
+  readonly #terminal: Terminal;
+  /** Offset behind the last byte that a streaming read returned. */
+  #read: number;
+
+  constructor(terminal: Terminal, read: number) {
+    this.#terminal = terminal;
+    this.#read = read;
+  }
+
+  /** Offset behind the last byte that a streaming read returned. */
+  get position(): number {
+    return this.#read;
+  }
+
+  async read(options: TerminalReadOptions, maxWait: number): Promise<TerminalRead> {
+    const limit = checkSize('maxBytes', options.maxBytes ?? defaultMaxBytes);
+    const snapshotLimit = checkSize('snapshotSize', options.snapshotSize ?? limit);
+    const pattern = options.until === undefined ? undefined : new Pattern(options.until);
+    const wait = checkWait(options.wait, maxWait);
+    using timers = new Timers();
+    const over = Promise.race([timers.after(wait * 1000), timers.aborted(options.signal)]);
+    const matched = pattern && (await this.#untilMatch(pattern, options, over));
+    if (!pattern && wait > 0) await this.#untilQuiet(over);
+    await this.#terminal.feed.settled();
+    const mode = this.#mode(options);
+    const part = mode === 'snapshot' ? this.#snapshot(snapshotLimit) : this.#stream(limit);
+    return { ...this.#common(), ...part, mode, ...(matched !== undefined && { matched }) };
+  }
+
+  #mode(options: TerminalReadOptions): Mode {
+    return options.mode ?? (this.#terminal.screen.alternate ? 'snapshot' : 'streaming');
+  }
+
+  #common() {
+    const { screen, flow, isExited, exitCode } = this.#terminal;
+    return {
+      totalBytesReceived: flow.received,
+      cursor: screen.cursor,
+      size: screen.size,
+      alternateScreen: screen.alternate,
+      exited: isExited,
+      exitCode,
+    };
+  }
+
+  #snapshot(limit: number) {
+    const text = Buffer.from(this.#terminal.screen.rows().join('\n'));
+    const shown = text.length > limit ? text.subarray(text.length - limit) : text;
+    return {
+      output: shown.subarray(shown === text ? 0 : leadingContinuation(shown)).toString(),
+      truncated: shown !== text,
+      originalSize: text.length,
+      isSnapshot: true,
+      snapshotTime: new Date().toISOString(),
+      dropped: 0,
+    };
+  }
+
+  #stream(limit: number) {
+    const { from, bytes } = this.#unread();
+    const dropped = from - this.#read;
+    const taken = bytes.length > limit ? cut(bytes, limit) : bytes;
+    this.#read = from + taken.length;
+    return {
+      output: taken.toString(),
+      truncated: taken.length < bytes.length,
+      originalSize: bytes.length,
+      isSnapshot: false,
+      dropped,
+    };
+  }
+
+  /** What the next streaming read may return: no part of a character or of an escape sequence. */
+  #unread(): { from: number; bytes: Buffer } {
+    const { ring, isExited } = this.#terminal;
+    const all = ring.read(this.#read, ring.end);
+    const begin = ring.start > this.#read ? leadingContinuation(all) : 0;
+    const bytes = all.subarray(begin, isExited ? all.length : all.length - unfinished(all));
+    return { from: Math.max(this.#read, ring.start) + begin, bytes };
+  }
+
+  async #untilMatch(pattern: Pattern, options: TerminalReadOptions, over: Promise<void>): Promise<boolean> {
+    let isOver = false;
+    void over.then(() => (isOver = true));
+    using timers = new Timers();
+    for (;;) {
+      // Taken before the screen is drawn: output that comes while it is drawn must not be waited for twice.
+      const { news } = this.#terminal;
+      await this.#terminal.feed.settled();
+      if (pattern.matches(this.#searched(options))) return true;
+      if (isOver || this.#terminal.isExited) return false;
+      const pause = timers.after(matchPause);
+      await Promise.race([news, over]);
+      await Promise.race([pause, over]);
+    }
+  }
+
+  /** What a pattern is matched against: what this read would return. */
+  #searched(options: TerminalReadOptions): Uint8Array {
+    const { ring, screen } = this.#terminal;
+    if (this.#mode(options) === 'snapshot') return Buffer.from(screen.rows().join('\n'));
+    return ring.read(Math.max(this.#read, ring.end - patternWindow), ring.end);
+  }
+
+  /** Until output came and no more followed for a moment. */
+  async #untilQuiet(over: Promise<void>): Promise<void> {
+    let isOver = false;
+    void over.then(() => (isOver = true));
+    using timers = new Timers();
+    while (!isOver && !this.#terminal.isExited) {
+      const { ring, news, quietFor } = this.#terminal;
+      const left = ring.end > this.#read ? quiet - quietFor : undefined;
+      if (left !== undefined && left <= 0) return;
+      await Promise.race([news, over, ...(left === undefined ? [] : [timers.after(left + 1)])]);
+    }
+  }
+}
+
+function cut(bytes: Buffer, limit: number): Buffer {
+  const piece = bytes.subarray(0, Math.max(limit, longestCharacter));
+  const open = unfinished(piece);
+  return piece.subarray(0, piece.length - (open < piece.length ? open : unfinishedUtf8(piece)));
+}
+
+function checkSize(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= largestSize) return value;
+  throw new AppError(
+    'invalid_argument',
+    `${name}: expected a whole number of bytes from 1 to ${largestSize}; got ${value}.`,
+  );
+}
