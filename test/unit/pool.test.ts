@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { AppError } from '../../src/errors.ts';
 import type { Key } from '../../src/sandbox/key.ts';
@@ -67,6 +69,12 @@ class Engine implements Opener {
 
   container(name: string): Container {
     return { id: name, name, remove: async () => void this.removed.push(name) } as unknown as Container;
+  }
+
+  /** Empties the ledger. */
+  forget(): void {
+    this.opened.length = this.removed.length = 0;
+    this.lives.clear();
   }
 
   get runtime(): Runtime {
@@ -468,3 +476,53 @@ test('what a temporary chat leaves is removed when it has been idle for as long 
   );
   await held[Symbol.asyncDispose]();
 });
+
+for (const [direction, step] of [
+  ['forward', 3_600_000],
+  ['back', -3_600_000],
+] as const)
+  test(`a wall clock set ${direction} by an hour makes nothing expire, and what follows expires in its time`, async (t) => {
+    const { pool, engine, state } = bench(t, { idleTimeout: 600, retention: 1 / 48 });
+    const alice = { id: 'alice' };
+    for (const id of ['temporary:x', 'saved']) {
+      await (await pool.acquire(chat(id)))[Symbol.asyncDispose]();
+      await pool.end(chat(id), { keepWorkspace: true });
+    }
+    const { sandbox } = await pool.create(alice, { ttl: 1200 });
+    state.saveSession({ id: 'session', principal: 'alice', initialize: '{}' });
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + step });
+    const later = await pool.create(alice, { ttl: 1200 });
+    await pool.sweep();
+    state.dropSessionsUnusedFor(600_000);
+    assert.deepEqual(engine.volumesRemoved, []);
+    assert.equal(state.count(), 4);
+    assert.equal(state.session('session', 'alice'), '{}');
+    const expires = [sandbox, later.sandbox].map((handle) => state.get(handle)!.expires! - Date.now());
+    for (const left of expires) assert.ok(Math.abs(left - 1_200_000) < 10_000, String(left));
+  });
+
+test('ten thousand known sandboxes cost no memory but while they are awake', async (t) => {
+  const { pool, engine, state } = bench(t);
+  engine.delay = 0;
+  const use = async (from: number, to: number) => {
+    for (let at = from; at < to; at += 1) {
+      await (await pool.acquire(chat(`chat ${at}`, `user ${at}`)))[Symbol.asyncDispose]();
+      await pool.end(chat(`chat ${at}`, `user ${at}`), { keepWorkspace: true });
+    }
+    engine.forget();
+  };
+  await use(0, 500);
+  const before = heldBytes();
+  await use(500, 10_000);
+  await pool.sweep();
+  const grown = heldBytes() - before;
+  assert.equal(state.count(), 10_000);
+  assert.ok(grown < 4 * 1024 ** 2, `${grown} bytes`);
+});
+
+/** Bytes of the heap that something still refers to. */
+function heldBytes(): number {
+  setFlagsFromString('--expose-gc');
+  for (let round = 0; round < 3; round += 1) (runInNewContext('gc') as () => void)();
+  return process.memoryUsage().heapUsed;
+}

@@ -18,7 +18,7 @@ export interface ShellLimits {
  * Milliseconds that an ended command's output may take to close before its holders count as background processes: few
  * where the host counted some, more where the last ones may be just about to end.
  */
-const closingGrace = { withJobs: 10, withoutJobs: 1000 };
+const closingGrace = { withJobs: 100, withoutJobs: 1000 };
 const stopTimeout = 3000;
 
 /** The sandbox's persistent shell as callers see it. */
