@@ -5,6 +5,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
 import type { Key, Scope } from './key.ts';
 import { KeyStore, openDatabase } from './key-store.ts';
+import { WallClock } from './wall-clock.ts';
 
 /** What the engine can't record about a sandbox. Times are milliseconds since the epoch. */
 export interface SandboxRow {
@@ -59,6 +60,7 @@ export class State implements Disposable {
   /** API keys that were made on the command line. */
   readonly keys: KeyStore;
   readonly #secret: Uint8Array;
+  readonly #clock = new WallClock();
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -115,7 +117,9 @@ export class State implements Disposable {
     return toRow(this.#prepare('SELECT * FROM sandboxes WHERE handle = ?').get(handle));
   }
 
+  /** Every sandbox, its times by the wall clock as it is set now. */
   all(): SandboxRow[] {
+    this.#followClock();
     return this.#prepare('SELECT * FROM sandboxes')
       .all()
       .flatMap((row) => toRow(row) ?? []);
@@ -128,6 +132,7 @@ export class State implements Disposable {
   }
 
   insert(row: SandboxRow): void {
+    this.#followClock();
     this.#prepare('INSERT INTO sandboxes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
       row.handle,
       row.principal,
@@ -145,6 +150,7 @@ export class State implements Disposable {
 
   /** Writes the fields that change in a sandbox's life. */
   update(row: SandboxRow): void {
+    this.#followClock();
     this.#prepare('UPDATE sandboxes SET volume = ?, state = ?, last_used = ?, lost = ? WHERE handle = ?').run(
       row.volume,
       row.state,
@@ -156,6 +162,7 @@ export class State implements Disposable {
 
   /** A ready sandbox becomes its first caller's. */
   claim(row: SandboxRow): void {
+    this.#followClock();
     this.#prepare(
       'UPDATE sandboxes SET principal = ?, scope_kind = ?, scope_id = ?, created = ?, last_used = ?, expires = ? WHERE handle = ?',
     ).run(row.principal, row.scopeKind, row.scopeId, row.created, row.lastUsed, row.expires, row.handle);
@@ -188,6 +195,7 @@ export class State implements Disposable {
   }
 
   saveSession(session: { id: string; principal: string; initialize: string }): void {
+    this.#followClock();
     const { id, principal, initialize } = session;
     this.#prepare('INSERT OR REPLACE INTO mcp_sessions VALUES (?, ?, ?, ?)').run(id, principal, initialize, Date.now());
   }
@@ -199,6 +207,7 @@ export class State implements Disposable {
   }
 
   touchSession(id: string): void {
+    this.#followClock();
     this.#prepare('UPDATE mcp_sessions SET last_used = ? WHERE id = ?').run(Date.now(), id);
   }
 
@@ -207,7 +216,16 @@ export class State implements Disposable {
   }
 
   dropSessionsUnusedFor(milliseconds: number): void {
+    this.#followClock();
     this.#prepare('DELETE FROM mcp_sessions WHERE last_used < ?').run(Date.now() - milliseconds);
+  }
+
+  /** When the wall clock is set, nothing has been idle for longer, or expires sooner, than before. */
+  #followClock(): void {
+    const step = this.#clock.takeStep();
+    if (step === 0) return;
+    this.#prepare('UPDATE sandboxes SET last_used = last_used + ?1, expires = expires + ?1').run(step);
+    this.#prepare('UPDATE mcp_sessions SET last_used = last_used + ?1').run(step);
   }
 
   [Symbol.dispose](): void {

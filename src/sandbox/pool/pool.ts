@@ -281,8 +281,9 @@ export class Pool implements Sandboxes, AsyncDisposable {
       await this.#quietly(() => this.#keeper.idleIfUnused(entry, this.#options.idleTimeout));
     }
     const rows = this.#options.state.all();
+    const now = Date.now();
     const owned = rows.filter((row) => row.principal !== nobody);
-    for (const row of owned) await this.#quietly(() => this.#endWhenOver(row));
+    for (const row of owned) await this.#quietly(() => this.#endWhenOver(row, now));
     await this.#quietly(() => this.#reap(rows));
   }
 
@@ -302,8 +303,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
     }
   }
 
-  async #endWhenOver(row: SandboxRow): Promise<void> {
-    const now = Date.now();
+  async #endWhenOver(row: SandboxRow, now: number): Promise<void> {
     const expired = row.expires !== null && row.expires <= now;
     if (!expired && !(row.state === 'idle' && now - row.lastUsed > this.#kept(row))) return;
     const entry = this.#roster.remember(row);
