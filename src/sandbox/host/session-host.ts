@@ -42,7 +42,7 @@ export interface SessionHostOptions {
 }
 
 /** Bytes of output that a sandbox's finished commands hold together. */
-const historyBytes = 4 * 1024 * 1024;
+const historyBytes = 2 * 1024 * 1024;
 const minimumPage = 4096;
 
 /** Connects to the container's session host and takes over what an earlier server left there. */
