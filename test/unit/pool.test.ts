@@ -27,6 +27,8 @@ class Engine implements Opener {
   volumes: string[] = [];
   activity: Activity = idle;
   failures: Error[] = [];
+  /** What it says to every removal. */
+  refusal: Error | undefined;
   delay = 5;
 
   async open(row: SandboxRow): Promise<Live> {
@@ -68,7 +70,11 @@ class Engine implements Opener {
   }
 
   container(name: string): Container {
-    return { id: name, name, remove: async () => void this.removed.push(name) } as unknown as Container;
+    const remove = async () => {
+      if (this.refusal) throw this.refusal;
+      this.removed.push(name);
+    };
+    return { id: name, name, remove } as unknown as Container;
   }
 
   /** Empties the ledger. */
@@ -529,3 +535,15 @@ async function heldBytes(): Promise<number> {
   }
   return process.memoryUsage().heapUsed;
 }
+
+test('an engine that cannot remove a sandbox’s container leaves the sandbox as it was', async (t) => {
+  const { pool, engine, state } = bench(t, { idleTimeout: 0 });
+  const { handle } = (await pool.acquire(chat('a'))).workspace;
+  engine.refusal = new AppError('engine_unavailable', 'The container engine does not answer.');
+  await assert.rejects(pool.end(chat('a')), { code: 'engine_unavailable' });
+  assert.equal((await pool.acquire(chat('a'))).workspace.handle, handle);
+  assert.deepEqual([engine.opened.length, state.get(handle)?.state], [1, 'live']);
+  engine.refusal = undefined;
+  await pool.end(chat('a'));
+  assert.deepEqual([engine.removed, engine.volumesRemoved.length, state.get(handle)], [[handle], 1, undefined]);
+});

@@ -205,14 +205,20 @@ export class Keeper {
     }
   }
 
+  /** On a failure the entry keeps what it has, for another try. */
   async #removeContainer(entry: Entry): Promise<void> {
     const { live, found } = entry;
-    entry.live = undefined;
-    entry.found = undefined;
     if (found) await this.#options.runtime.container(found).remove();
+    entry.found = undefined;
+    entry.live = undefined;
     if (!live) return;
+    try {
+      await live.container.remove();
+    } catch (error) {
+      this.hold(entry, live);
+      throw error;
+    }
     await live[Symbol.asyncDispose]();
-    await live.container.remove();
   }
 
   async #replaceWorkspace(entry: Entry): Promise<void> {
