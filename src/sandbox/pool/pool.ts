@@ -126,7 +126,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   }
 
   async status(key: Key): Promise<SandboxStatus | null> {
-    const entry = this.#roster.find(key);
+    const entry = this.#known(key);
     if (!entry) return null;
     try {
       return entry.live ? await this.#liveStatus(entry, entry.live) : this.#options.opener.describe(entry.row);
@@ -136,7 +136,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   }
 
   async recreate(key: Key, scope: 'container' | 'workspace'): Promise<void> {
-    const entry = this.#roster.find(key);
+    const entry = this.#known(key);
     if (entry) await entry.step(() => this.#keeper.recreate(entry, scope));
   }
 
@@ -187,6 +187,13 @@ export class Pool implements Sandboxes, AsyncDisposable {
     await this.#warm.letGo();
     const entries = this.#roster.all();
     await Promise.allSettled(entries.map((entry) => entry.step(() => this.#keeper.letGo(entry))));
+  }
+
+  /** The key's sandbox if it has one. A handle that is nobody's, or another's, is refused. */
+  #known(key: Key): Entry | undefined {
+    const entry = this.#roster.find(key);
+    if (!entry && key.scope.kind === 'handle') throw unknownSandbox();
+    return entry;
   }
 
   #refuseWhenClosing(): void {
