@@ -39,6 +39,13 @@ describe('a real engine that is stopped, killed, frozen and filled', { skip: noO
     return last;
   };
 
+  /** What has ended is left to the reaper. */
+  const nothingElseRuns = async () => {
+    const { length } = await engine.docker.listContainers();
+    const { sandboxes } = (await (await fetch(`${server.url}/health`)).json()) as { sandboxes: { running: number } };
+    return length === sandboxes.running;
+  };
+
   before(async () => {
     engine = new OwnEngine(1024);
     await engine.start(liveRestore);
@@ -47,8 +54,8 @@ describe('a real engine that is stopped, killed, frozen and filled', { skip: noO
     server = await ServerProcess.start(environment());
   });
   after(async () => {
-    await engine[Symbol.asyncDispose]();
     await server[Symbol.asyncDispose]();
+    await engine[Symbol.asyncDispose]();
   });
 
   test('that is not there at the start is told in a sentence, and used once it comes', async () => {
@@ -77,6 +84,32 @@ describe('a real engine that is stopped, killed, frozen and filled', { skip: noO
     }, 20).catch(() => assert.fail(JSON.stringify(page)));
     assert.deepEqual([page['exit_code'], page['stdout']], [7, 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\n']);
     assert.equal(await stdout(session, 'echo "$? $PWD $colour"; cat /workspace/file'), '7 /tmp green\nkept\n');
+  });
+
+  test('that is away while the server restarts is asked for what ran once it is back', async () => {
+    const session = await open();
+    await stdout(session, 'flavour=mint');
+    await engine.end('SIGKILL');
+    await server.kill('SIGKILL');
+    await server.start();
+    assert.equal((await run(session, 'true')).result?.structuredContent?.['code'], 'engine_unavailable');
+    await engine.start(liveRestore);
+    await works(session, 'echo $flavour', 'mint\n');
+  });
+
+  test('that is away when a sandbox is ended the container ended later', async () => {
+    const session = await open();
+    const created = await session.call('create_sandbox');
+    const sandbox = created.result?.structuredContent?.['sandbox'];
+    assert.equal(typeof sandbox, 'string', text(created));
+    await engine.end('SIGKILL');
+    const refused = await session.call('end_sandbox', { sandbox });
+    assert.equal(refused.result?.structuredContent?.['code'], 'engine_unavailable');
+    await engine.start(liveRestore);
+    await works(session, 'echo here', 'here\n');
+    // Engine 20.10 forgets over its own restart that a workspace is mounted, and refuses to remove the volume.
+    await session.call('end_sandbox', { sandbox });
+    await eventually(nothingElseRuns, 15);
   });
 
   test('that stands still is given up at the deadline, and works on when it goes on', async () => {
@@ -118,6 +151,15 @@ describe('a real engine that is stopped, killed, frozen and filled', { skip: noO
     const lost = await running;
     assert.match(JSON.stringify(lost), /sandbox_lost/);
     await works(session, 'cat file; echo "[$hue]"', 'mine\n[]\n');
+  });
+
+  test('that is killed with its containers loses the sandbox but not its files', async () => {
+    const session = await open();
+    await stdout(session, 'hue=grey; echo mine >file');
+    await engine.end('SIGKILL');
+    await engine.start();
+    await works(session, 'cat file; echo "[$hue]"', 'mine\n[]\n');
+    await eventually(nothingElseRuns, 5);
   });
 
   for (const [what, step] of [

@@ -85,8 +85,16 @@ export class OwnEngine implements AsyncDisposable {
       await this.#removeContainers();
       await this.end('SIGTERM');
     }
-    execFileSync('umount', ['--lazy', this.#data]);
+    for (const mount of this.#mounts()) execFileSync('umount', ['--lazy', mount]);
     rmSync(this.#home, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** All below its home, the innermost first. */
+  #mounts(): string[] {
+    const points = readFileSync('/proc/mounts', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ')[1] ?? '');
+    return points.filter((point) => point.startsWith(`${this.#home}/`)).toReversed();
   }
 
   async #removeContainers(): Promise<void> {
