@@ -97,7 +97,7 @@ describe('a real engine that is stopped, killed, frozen and filled', { skip: noO
     await works(session, 'echo $flavour', 'mint\n');
   });
 
-  test('that is away when a sandbox is ended the container ended later', async () => {
+  test('that is away when a sandbox is ended can end its container later', async () => {
     const session = await open();
     const created = await session.call('create_sandbox');
     const sandbox = created.result?.structuredContent?.['sandbox'];

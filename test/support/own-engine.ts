@@ -99,7 +99,10 @@ export class OwnEngine implements AsyncDisposable {
 
   async #removeContainers(): Promise<void> {
     for (const { Id } of await this.docker.listContainers({ all: true }))
-      await this.docker.getContainer(Id).remove({ force: true, v: true });
+      await this.docker
+        .getContainer(Id)
+        .remove({ force: true, v: true })
+        .catch(() => {});
   }
 
   #pid(): number {
