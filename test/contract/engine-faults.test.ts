@@ -97,21 +97,6 @@ describe('a real engine that is stopped, killed, frozen and filled', { skip: noO
     await works(session, 'echo $flavour', 'mint\n');
   });
 
-  test('that is away when a sandbox is ended can end its container later', async () => {
-    const session = await open();
-    const created = await session.call('create_sandbox');
-    const sandbox = created.result?.structuredContent?.['sandbox'];
-    assert.equal(typeof sandbox, 'string', text(created));
-    await engine.end('SIGKILL');
-    const refused = await session.call('end_sandbox', { sandbox });
-    assert.equal(refused.result?.structuredContent?.['code'], 'engine_unavailable');
-    await engine.start(liveRestore);
-    await works(session, 'echo here', 'here\n');
-    // Engine 20.10 forgets over its own restart that a workspace is mounted, and refuses to remove the volume.
-    await session.call('end_sandbox', { sandbox });
-    await eventually(nothingElseRuns, 15);
-  });
-
   test('that stands still is given up at the deadline, and works on when it goes on', async () => {
     const session = await open();
     await stdout(session, 'shade=blue');

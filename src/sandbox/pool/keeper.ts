@@ -94,7 +94,7 @@ export class Keeper {
     if (entry.ended) return;
     if (keepWorkspace) return await this.idleOut(entry, [lostBecause(why)]);
     await this.#removeContainer(entry);
-    await this.#options.runtime.removeVolume(entry.row.volume);
+    await this.#removeWorkspace(entry.row);
     entry.ended = true;
     this.#options.state.remove(entry.row.handle);
     this.#log('sandbox.ended', entry, { why });
@@ -221,10 +221,20 @@ export class Keeper {
     await live[Symbol.asyncDispose]();
   }
 
+  /** A workspace that the engine does not let go of is nobody's from now on; the next server removes it. */
+  async #removeWorkspace(row: SandboxRow): Promise<void> {
+    try {
+      await this.#options.runtime.removeVolume(row.volume);
+    } catch (err) {
+      this.#options.log.warn({ event: 'workspace.remove_failed', sandbox: row.handle, err });
+    }
+  }
+
   async #replaceWorkspace(entry: Entry): Promise<void> {
-    const { volume, handle } = entry.row;
+    const { handle } = entry.row;
+    const old = entry.row;
     this.save(entry, { volume: newVolume(this.#options.state.instance, handle) });
-    await this.#options.runtime.removeVolume(volume);
+    await this.#removeWorkspace(old);
   }
 
   async #reconcile(): Promise<void> {
