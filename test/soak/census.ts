@@ -30,6 +30,7 @@ export async function census(server: ServerProcess): Promise<Census> {
 }
 
 async function processStates(docker: Docker, id: string): Promise<string[]> {
-  const top = (await docker.getContainer(id).top({ ps_args: '-eo pid,stat' })) as { Processes: string[][] };
-  return top.Processes.map(([, state]) => state ?? '');
+  const top = (await docker.getContainer(id).top({ ps_args: '-eo pid,stat' })) as { Processes: string[][] | null };
+  // The engine answers null when ps finds none of the processes that it was asked for.
+  return (top.Processes ?? []).map(([, state]) => state ?? '');
 }
