@@ -120,7 +120,8 @@ function sessionStore(state: State): SessionStore {
 
 async function listenOrLetGo(app: App, config: Config): Promise<HttpServer> {
   try {
-    return await listen(app, config.server.host, config.server.port);
+    const { host, port, keepalive } = config.server;
+    return await listen(app, host, port, { keepalive: keepalive * 1000 });
   } catch (error) {
     await app[Symbol.asyncDispose]();
     throw error;

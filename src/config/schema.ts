@@ -50,7 +50,11 @@ const server = z.strictObject({
   allowed_origins: setting(list(originPattern, 'origins'), [], 'Browser origins accepted besides loopback ones.'),
   body_limit: setting(size(KiB, GiB), 8 * MiB, 'Longest request body on `/mcp`.'),
   upload_limit: setting(size(0, 1024 * GiB), 10 * GiB, 'Longest file or tar upload.'),
-  keepalive: setting(seconds(1, 250), 15, 'Seconds between keepalive comments on open streams.'),
+  keepalive: setting(
+    seconds(1, 250),
+    15,
+    'Seconds between keepalive comments on open streams. The connections of a client that vanished end within six times as many and ten more.',
+  ),
   drain: setting(seconds(0, 3600), 10, 'Seconds that calls in flight get at SIGTERM.'),
   state_dir: required(
     path,

@@ -6,6 +6,7 @@ import { AppError } from '../errors.ts';
 import { Activity } from '../mcp/activity.ts';
 import { shut } from './shut.ts';
 import { socketServer } from './terminal.ts';
+import { reapVanished } from './vanished.ts';
 
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
@@ -18,14 +19,19 @@ export interface HttpServer extends AsyncDisposable {
 export interface ListenOptions {
   /** Milliseconds a client has for its request's headers. */
   readonly headersTimeout?: number;
+  /** Milliseconds between two words to a silent client. */
+  readonly keepalive?: number;
 }
 
 /** Serves the app. Rejects with one sentence when the address cannot be had. */
 export async function listen(app: App, host: string, port: number, options: ListenOptions = {}): Promise<HttpServer> {
   const sockets = socketServer();
-  const { headersTimeout = 15_000 } = options;
+  const { headersTimeout = 15_000, keepalive = 15_000 } = options;
   const serverOptions = {
     headersTimeout,
+    // Ten seconds later the kernel ends the connection of a client that has vanished while nothing was on its way to it.
+    keepAlive: true,
+    keepAliveInitialDelay: keepalive,
     connectionsCheckingInterval: Math.min(headersTimeout, 5000),
     // An upgrade to anything else is served as the plain request it also is; its socket would be nobody's.
     shouldUpgradeCallback: (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() === 'websocket',
@@ -44,6 +50,8 @@ export async function listen(app: App, host: string, port: number, options: List
   const active = new Activity();
   server.on('request', (_request, response) => response.once('close', active.begin()));
   await bind(server, host, port);
+  const reaper = reapVanished(server, keepalive);
+  server.once('close', () => reaper[Symbol.dispose]());
   const address = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
   const close = (drain = 0) => (closing ??= shut({ server, sockets, app, active }, drain));
