@@ -223,6 +223,7 @@ function createPool(config: Config, { registry, audit, limits, recordings, ...pa
     templates: [session.template, ...names],
     warm: new Map(Object.entries(config.templates).map(([name, { warm }]) => [name, warm])),
     idleTimeout: session.timeout,
+    removeAfter: session.remove_after,
     ...admissionLimits(config, parts.runtime, () => pool.running()),
     cleanupInterval: session.cleanup_interval,
     retention: workspace.retention,

@@ -130,7 +130,12 @@ const logging = z.strictObject({
 });
 
 const session = z.strictObject({
-  timeout: setting(seconds(1), 3600, 'Idle seconds after which a sandbox ends; its workspace stays.'),
+  timeout: setting(seconds(1), 3600, 'Idle seconds after which a sandbox stops; its workspace stays.'),
+  remove_after: setting(
+    seconds(0),
+    day,
+    'Seconds that a stopped sandbox’s container is kept, which makes its wake quicker, for `max_sessions` of them at most; 0 = not at all.',
+  ),
   max_sessions: setting(whole(1, 100_000), 100, 'Most sandboxes running at once.'),
   cleanup_interval: setting(seconds(1, day), 300, 'Seconds between sweeps for idle and orphaned sandboxes.'),
   template: setting(name, 'data', 'Template of a sandbox nobody chose one for.'),

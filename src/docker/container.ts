@@ -55,6 +55,13 @@ export class EngineContainer implements Container {
     );
   }
 
+  async stop(): Promise<void> {
+    this.#processes.drop(this.id);
+    await this.#call('stop a sandbox', (abortSignal) => this.#api.stop(abortable({ t: 0 }, abortSignal))).catch(
+      unlessStopped,
+    );
+  }
+
   async remove(): Promise<void> {
     // A stalled stream can hold the container's lock, so no connection outlives the wish to remove.
     this.#processes.drop(this.id);
@@ -77,4 +84,8 @@ export class EngineContainer implements Container {
       if (statusOf(error) === undefined || !(cause instanceof Error) || !done.test(cause.message)) throw error;
     }
   }
+}
+
+function unlessStopped(error: unknown): void {
+  if (statusOf(error) !== 304) throw error;
 }

@@ -22,6 +22,7 @@ import { Processes } from './processes.ts';
 import type { QuotaOptions } from './quota/choose.ts';
 import { volumeSizes } from './quota/sizes.ts';
 import { reap } from './reaper.ts';
+import { Revisions } from './revisions.ts';
 import { createBody, labels } from './spec.ts';
 import { runToEnd, trialBody } from './trial.ts';
 import { Volumes } from './volumes.ts';
@@ -67,6 +68,7 @@ class DockerRuntime implements Runtime {
   readonly #processes: Processes;
   readonly #volumes: Volumes;
   readonly #openNetwork: OpenNetwork;
+  readonly #revisions: Revisions;
   readonly #starts: Gate;
   readonly #turns = new Turns();
   /** Opens that go on, among them those whose caller has given up; never rejecting. */
@@ -79,6 +81,7 @@ class DockerRuntime implements Runtime {
     this.#processes = new Processes(engine, this.#events);
     this.#volumes = new Volumes(engine, options);
     this.#openNetwork = new OpenNetwork(engine, options);
+    this.#revisions = new Revisions(engine, options.hostImage);
     this.#starts = new Gate(options.maxParallelStarts ?? 8);
   }
 
@@ -117,6 +120,17 @@ class DockerRuntime implements Runtime {
       signal,
     );
     return found.filter(({ Labels }) => !(labels.filler in Labels)).map(recordOf);
+  }
+
+  async find(name: string): Promise<ContainerRecord | undefined> {
+    const found = await this.#inspect(name).catch(unlessMissing);
+    if (found?.Config.Labels[labels.instance] !== this.#options.instance) return undefined;
+    const state = found.State.Status as ContainerRecord['state'];
+    return { id: found.Id, name, labels: found.Config.Labels, state, created: Date.parse(found.Created) / 1000 };
+  }
+
+  revision(image: string): Promise<string> {
+    return this.#revisions.of(image);
   }
 
   container({ id, name }: ContainerRecord): Container {
@@ -179,15 +193,18 @@ class DockerRuntime implements Runtime {
     if (fresh) undo.defer(() => this.#tidy(this.#volumes.remove(spec.volume.name)));
     if (spec.network === 'open') await this.#openNetwork.ready();
     opening.check();
-    try {
+    const create = async () => {
       const body = createBody(spec, { hostVolume, ...this.#options });
       const id = await createContainer(this.#engine, body, { name: spec.name });
       undo.defer(() => this.#tidy(removeContainer(this.#engine, id)));
       opening.check();
       return id;
+    };
+    try {
+      return await create();
     } catch (error) {
       if (statusOf(error) !== 409) throw error;
-      return await this.#adopt(spec.name);
+      return (await this.#adopt(spec)) ?? (await create());
     }
   }
 
@@ -196,17 +213,22 @@ class DockerRuntime implements Runtime {
     return removal.catch((err) => this.#options.log.warn({ event: 'sandbox.leftover', err }));
   }
 
-  /** The id of the container that has the name already, if it is ours. */
-  async #adopt(name: string): Promise<string> {
-    const container = this.#engine.docker.getContainer(name);
-    const { Id, Config, State } = await this.#engine.call(
-      { doing: 'look at a sandbox', missing: 'container' },
-      (abortSignal) => container.inspect({ abortSignal }),
-    );
+  /** The id of the container that has the name already, if it is ours; one that has stopped and is outdated goes. */
+  async #adopt({ name, labels: wanted }: ContainerSpec): Promise<string | undefined> {
+    const { Id, Config, State } = await this.#inspect(name);
     if (Config.Labels[labels.instance] !== this.#options.instance)
       throw new AppError('conflict', `The name ${name} belongs to a container that is not Berth's.`);
     if (State.Paused) await new EngineContainer(this.#engine, this.#processes, { id: Id, name }).resume();
-    return Id;
+    if (State.Running || Config.Labels[labels.spec] === wanted[labels.spec]) return Id;
+    await removeContainer(this.#engine, Id);
+    return undefined;
+  }
+
+  #inspect(name: string) {
+    const container = this.#engine.docker.getContainer(name);
+    return this.#engine.call({ doing: 'look at a sandbox', missing: 'container' }, (abortSignal) =>
+      container.inspect({ abortSignal }),
+    );
   }
 
   async #startOver(volume: string, id: string): Promise<void> {
@@ -281,4 +303,8 @@ function recordOf(info: {
     state: info.State as ContainerRecord['state'],
     created: info.Created,
   };
+}
+
+function unlessMissing(error: unknown): undefined {
+  if (statusOf(error) !== 404) throw error;
 }

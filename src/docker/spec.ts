@@ -10,6 +10,8 @@ export const paths = {
 /** Labels that this side of the port sets itself. */
 export const labels = {
   instance: 'berth.instance',
+  /** On a container: a digest of what was asked for, given with the spec. */
+  spec: 'berth.spec',
   /** On a container that only fills a volume and is never started. */
   filler: 'berth.filler',
   /** On a workspace volume that the engine made by itself, for want of one, with a sandbox: nobody may write to it yet. */

@@ -2,10 +2,20 @@
 export interface Runtime {
   /** What the engine is, for `sandbox_status`, `/health` and `doctor`. Rejects with `engine_unavailable`. */
   engine(signal?: AbortSignal): Promise<EngineInfo>;
-  /** Creates and starts a container; the volumes it names are created when missing. Idempotent by `spec.name`. */
+  /**
+   * Creates and starts a container; the volumes it names are created when missing. Idempotent by `spec.name`: one that
+   * has stopped is started again, or made anew where its label `berth.spec` is not the one asked for.
+   */
   open(spec: ContainerSpec, signal?: AbortSignal): Promise<Container>;
   /** Every container of this instance, running or not, by label. */
   list(signal?: AbortSignal): Promise<readonly ContainerRecord[]>;
+  /** This instance's container of that name, running or not. */
+  find(name: string): Promise<ContainerRecord | undefined>;
+  /**
+   * What an image's name stands for at present, with Berth's own part in a container: another text when either is
+   * rebuilt. May be some seconds old. Rejects `image_missing`.
+   */
+  revision(image: string): Promise<string>;
   /** A container known by a record, without a call to the engine. */
   container(record: ContainerRecord): Container;
   /**
@@ -114,6 +124,8 @@ export interface Container {
   state(signal?: AbortSignal): Promise<ContainerState>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** Ends every process at once and keeps the container, for `Runtime.open` to start again. Idempotent. */
+  stop(): Promise<void>;
   /** Kills and removes the container, not its workspace. Idempotent. */
   remove(): Promise<void>;
 }

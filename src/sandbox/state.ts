@@ -15,8 +15,8 @@ export interface SandboxRow {
   readonly scopeId: string;
   readonly template: string;
   readonly volume: string;
-  /** `live`: a container should exist; `idle`: only the workspace does. */
-  readonly state: 'live' | 'idle';
+  /** `live`: a container should run; `stopped`: it may exist and does not run; `idle`: only the workspace exists. */
+  readonly state: 'live' | 'stopped' | 'idle';
   readonly created: number;
   readonly lastUsed: number;
   readonly expires: number | null;

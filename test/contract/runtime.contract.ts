@@ -70,6 +70,42 @@ export function runtimeContract(name: string, start: () => Promise<Subject>): vo
         assert.equal(await sh(second, 'echo up'), 'up\n');
       });
 
+      test('starts a stopped container again, with its workspace and none of its processes', async () => {
+        const spec = nextSpec();
+        const first = await subject.runtime.open(spec);
+        await using process = await first.exec(['sh', '-c', 'echo kept > note; sleep 60']);
+        await sh(first, 'until [ -s note ]; do sleep 0.01; done');
+        await first.stop();
+        await first.stop();
+        await assert.rejects(process.wait(), { code: 'sandbox_lost' });
+        assert.equal((await first.state()).running, false);
+        assert.equal((await subject.runtime.find(spec.name))?.state, 'exited');
+        const second = await subject.runtime.open(spec);
+        assert.equal(second.id, first.id);
+        assert.equal(await sh(second, 'cat note'), 'kept\n');
+      });
+
+      test('makes a stopped container anew when another spec is asked for', async () => {
+        const spec = nextSpec({ labels: { 'berth.spec': 'one' } });
+        const first = await subject.runtime.open(spec);
+        const other = { ...spec, labels: { 'berth.spec': 'two' } };
+        assert.equal((await subject.runtime.open(other)).id, first.id, 'one that runs is left alone');
+        await first.stop();
+        const second = await subject.runtime.open(other);
+        assert.notEqual(second.id, first.id);
+        assert.equal(await sh(second, 'echo up'), 'up\n');
+        assert.equal((await records(spec.name)).length, 1);
+      });
+
+      test('finds a container by its name, and none where there is none', async () => {
+        const spec = nextSpec({ labels: { 'berth.sandbox': 'x2' } });
+        const container = await subject.runtime.open(spec);
+        const record = await subject.runtime.find(spec.name);
+        assert.deepEqual([record?.id, record?.name, record?.state], [container.id, spec.name, 'running']);
+        assert.equal(record?.labels['berth.sandbox'], 'x2');
+        assert.equal(await subject.runtime.find(`${spec.name}-none`), undefined);
+      });
+
       test('names a missing image and leaves nothing', async () => {
         const spec = nextSpec({ image: 'missing/image:1' });
         await assert.rejects(subject.runtime.open(spec), {

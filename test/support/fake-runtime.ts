@@ -26,6 +26,8 @@ export type Operation =
   | 'state'
   | 'pause'
   | 'resume'
+  | 'stop'
+  | 'find'
   | 'remove'
   | 'volumes'
   | 'removeVolume'
@@ -75,6 +77,15 @@ export class FakeRuntime implements Runtime {
   async list(): Promise<readonly ContainerRecord[]> {
     await this.fault('list', '');
     return [...this.#containers.values()].map((container) => container.record);
+  }
+
+  async find(name: string): Promise<ContainerRecord | undefined> {
+    await this.fault('find', name);
+    return this.#named(name)?.record;
+  }
+
+  async revision(image: string): Promise<string> {
+    return image;
   }
 
   async reap(): Promise<readonly string[]> {
@@ -152,9 +163,21 @@ export class FakeRuntime implements Runtime {
     checkAborted(signal);
     if (spec.image.startsWith('missing/'))
       throw new AppError('image_missing', `The image ${spec.image} is not on the container engine.`);
-    const known = [...this.#containers.values()].find(({ name }) => name === spec.name);
+    const known = await this.#current(spec);
     known?.start();
     return known ?? this.#create(spec);
+  }
+
+  #named(name: string): FakeContainer | undefined {
+    return [...this.#containers.values()].find((container) => container.name === name);
+  }
+
+  async #current(spec: ContainerSpec): Promise<FakeContainer | undefined> {
+    const known = this.#named(spec.name);
+    const same = known?.record.labels['berth.spec'] === spec.labels['berth.spec'];
+    if (same || known?.record.state !== 'exited') return known;
+    await known.remove();
+    return undefined;
   }
 
   #create(spec: ContainerSpec): Container {
@@ -248,6 +271,12 @@ class FakeContainer implements Container {
     this.#mustExist();
     this.#become('running');
     for (const process of this.#processes) process.signal('SIGCONT');
+  }
+
+  async stop(): Promise<void> {
+    await this.#runtime.fault('stop', this.name);
+    this.#mustExist();
+    this.die(137);
   }
 
   async remove(): Promise<void> {

@@ -63,6 +63,10 @@ export class ScriptedHost implements Container {
   async pause(): Promise<void> {}
   async resume(): Promise<void> {}
 
+  stop(): Promise<void> {
+    return this.remove();
+  }
+
   async remove(): Promise<void> {
     this.isRunning = false;
     this.cut();

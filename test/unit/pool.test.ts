@@ -20,6 +20,7 @@ const idle: Activity = { running: false, processes: 0, watched: 0 };
 /** An engine's ledger: what was opened, removed, and what still runs. */
 class Engine implements Opener {
   readonly opened: string[] = [];
+  readonly stopped: string[] = [];
   readonly removed: string[] = [];
   readonly volumesRemoved: string[] = [];
   readonly lives = new Map<string, { die: (why: string) => void }>();
@@ -43,8 +44,11 @@ class Engine implements Opener {
     return this.#live(row);
   }
 
-  specOf(): string {
-    return 'spec';
+  /** What containers are made from at present. */
+  spec = 'spec';
+
+  async specOf(): Promise<string> {
+    return this.spec;
   }
 
   describe(row: SandboxRow): SandboxStatus {
@@ -70,16 +74,16 @@ class Engine implements Opener {
   }
 
   container(name: string): Container {
-    const remove = async () => {
+    const end = (ledger: string[]) => async () => {
       if (this.refusal) throw this.refusal;
-      this.removed.push(name);
+      ledger.push(name);
     };
-    return { id: name, name, remove } as unknown as Container;
+    return { id: name, name, stop: end(this.stopped), remove: end(this.removed) } as unknown as Container;
   }
 
   /** Empties the ledger. */
   forget(): void {
-    this.opened.length = this.removed.length = 0;
+    this.opened.length = this.stopped.length = this.removed.length = 0;
     this.lives.clear();
   }
 
@@ -87,6 +91,7 @@ class Engine implements Opener {
     return {
       list: async () => this.records,
       container: (record: ContainerRecord) => this.container(record.name),
+      find: async (name: string) => ({ id: name, name: name.replace(/^berth-[^-]+-/, '') }),
       volumes: async () => this.volumes,
       reap: async () => [],
       removeVolume: async (name: string) => void this.volumesRemoved.push(name),
@@ -114,6 +119,15 @@ function bench(t: TestContext, options: Partial<PoolOptions> = {}): Bench {
   const directory = mkdtempSync(join(tmpdir(), 'berth-pool-'));
   const state = new State(directory);
   const engine = new Engine();
+  t.after(() => {
+    state[Symbol.dispose]();
+    rmSync(directory, { recursive: true });
+  });
+  return { engine, state, pool: server(t, { engine, state }, options) };
+}
+
+/** A pool over what an earlier one may have left. */
+function server(t: TestContext, { engine, state }: Omit<Bench, 'pool'>, options: Partial<PoolOptions> = {}): Pool {
   const pool = new Pool({
     runtime: engine.runtime,
     state,
@@ -122,6 +136,7 @@ function bench(t: TestContext, options: Partial<PoolOptions> = {}): Bench {
     templates: ['data', 'base'],
     warm: new Map(),
     idleTimeout: 3600,
+    removeAfter: 3600,
     maxSandboxes: 10,
     maxPerPrincipal: 0,
     ...entrance,
@@ -129,12 +144,8 @@ function bench(t: TestContext, options: Partial<PoolOptions> = {}): Bench {
     retention: 0,
     ...options,
   });
-  t.after(async () => {
-    await pool[Symbol.asyncDispose]();
-    state[Symbol.dispose]();
-    rmSync(directory, { recursive: true });
-  });
-  return { engine, state, pool };
+  t.after(() => pool[Symbol.asyncDispose]());
+  return pool;
 }
 
 function chat(id: string, principal = 'alice'): Key {
@@ -143,6 +154,12 @@ function chat(id: string, principal = 'alice'): Key {
 
 function byHandle(id: string, principal = 'alice'): Key {
   return { principal: { id: principal }, scope: { kind: 'handle', id } };
+}
+
+/** The sandbox of a chat that made a call. */
+async function used(pool: Pool, id: string): Promise<{ handle: string }> {
+  await using lease = await pool.acquire(chat(id));
+  return { handle: lease.workspace.handle };
 }
 
 test('many first calls of one chat make one sandbox', async (t) => {
@@ -193,15 +210,15 @@ test('a caller that gives up leaves the start to the others', async (t) => {
   assert.equal(engine.opened.length, 1);
 });
 
-test('an idle sandbox loses its container and keeps its workspace; the next call is told once', async (t) => {
+test('an idle sandbox is stopped and keeps its workspace; the next call is told once', async (t) => {
   const { pool, engine } = bench(t, { idleTimeout: 0 });
   const first = await pool.acquire(chat('a'));
   const { handle } = first.workspace;
   await pool.sweep();
-  assert.deepEqual(engine.removed, [], 'a lease holds it');
+  assert.deepEqual(engine.stopped, [], 'a lease holds it');
   await first[Symbol.asyncDispose]();
   await pool.sweep();
-  assert.deepEqual([engine.removed, engine.volumesRemoved], [[handle], []]);
+  assert.deepEqual([engine.stopped, engine.removed, engine.volumesRemoved], [[handle], [], []]);
   const woken = await pool.acquire(chat('a'));
   assert.equal(woken.workspace.handle, handle);
   assert.match(
@@ -210,6 +227,63 @@ test('an idle sandbox loses its container and keeps its workspace; the next call
   );
   const again = await pool.acquire(chat('a'));
   assert.deepEqual(again.lost, []);
+});
+
+test('a stopped sandbox loses its container in time, and what it was last used for its retention stays', async (t) => {
+  const { pool, engine, state } = bench(t, { idleTimeout: 0, removeAfter: 0.1 });
+  const { handle } = await used(pool, 'a');
+  await pool.sweep();
+  const { lastUsed } = state.get(handle) as SandboxRow;
+  assert.deepEqual([engine.stopped, engine.removed], [[handle], []]);
+  await sleep(150);
+  await pool.sweep();
+  await pool.sweep();
+  assert.deepEqual([engine.removed, engine.volumesRemoved], [[handle], []]);
+  assert.deepEqual([state.get(handle)?.state, state.get(handle)?.lastUsed], ['idle', lastUsed]);
+});
+
+test('where no stopped container is wanted, an idle one is removed at once', async (t) => {
+  const { pool, engine } = bench(t, { idleTimeout: 0, removeAfter: 0 });
+  const { handle } = await used(pool, 'a');
+  await pool.sweep();
+  assert.deepEqual([engine.stopped, engine.removed, engine.volumesRemoved], [[], [handle], []]);
+});
+
+test('of many stopped containers the ones used last are kept', async (t) => {
+  const { pool, engine } = bench(t, { idleTimeout: 0, maxSandboxes: 2 });
+  const handles = [];
+  for (const id of ['a', 'b', 'c']) {
+    handles.push((await used(pool, id)).handle);
+    await pool.sweep();
+    await sleep(5);
+  }
+  await pool.sweep();
+  assert.deepEqual([engine.stopped, engine.removed], [handles, handles.slice(0, 1)]);
+});
+
+test('ending a stopped sandbox removes its container and its workspace', async (t) => {
+  const { pool, engine, state } = bench(t, { idleTimeout: 0 });
+  const { handle } = await used(pool, 'a');
+  const { volume } = state.get(handle) as SandboxRow;
+  await pool.sweep();
+  await pool.end(chat('a'));
+  assert.deepEqual([engine.removed, engine.volumesRemoved], [[handle], [volume]]);
+});
+
+test('a wake that fails leaves the stopped container for the next try, and the next server', async (t) => {
+  const { pool, engine, state } = bench(t, { idleTimeout: 0 });
+  const { handle } = await used(pool, 'a');
+  await pool.sweep();
+  engine.failures.push(new AppError('engine_unavailable', 'Away.'));
+  await assert.rejects(pool.acquire(chat('a')), { code: 'engine_unavailable' });
+  assert.equal(state.get(handle)?.state, 'stopped');
+  await pool[Symbol.asyncDispose]();
+  const labels = { 'berth.sandbox': handle };
+  engine.records = [{ id: handle, name: handle, labels, state: 'exited', created: 0 }];
+  await using woken = await server(t, { engine, state }).acquire(chat('a'));
+  assert.equal(woken.workspace.handle, handle);
+  assert.match(woken.lost[0] ?? '', /because it was idle for 0 s: /);
+  assert.deepEqual(engine.removed, []);
 });
 
 for (const [what, activity] of [
@@ -222,10 +296,10 @@ for (const [what, activity] of [
     engine.activity = activity;
     await (await pool.acquire(chat('a')))[Symbol.asyncDispose]();
     await pool.sweep();
-    assert.deepEqual(engine.removed, []);
+    assert.deepEqual(engine.stopped, []);
     engine.activity = idle;
     await pool.sweep();
-    assert.equal(engine.removed.length, 1);
+    assert.equal(engine.stopped.length, 1);
   });
 }
 
@@ -318,21 +392,7 @@ test('a new server adopts what runs, removes what it does not know, and says wha
     record('sb_stranger', 'created'),
   ];
   engine.volumes = ['vol-stranger', state.get(handles[0] ?? '')?.volume ?? ''];
-  const next = new Pool({
-    runtime: engine.runtime,
-    state,
-    opener: engine,
-    log: pino({ level: 'silent' }),
-    templates: ['data'],
-    warm: new Map(),
-    idleTimeout: 3600,
-    maxSandboxes: 10,
-    maxPerPrincipal: 0,
-    ...entrance,
-    cleanupInterval: 3600,
-    retention: 0,
-  });
-  t.after(() => next[Symbol.asyncDispose]());
+  const next = server(t, { engine, state });
   const [adopted, reopened] = [await next.acquire(chat('a')), await next.acquire(chat('b'))];
   assert.deepEqual(engine.removed.sort(), [handles[1], 'sb_stranger'].sort());
   assert.deepEqual(engine.volumesRemoved, ['vol-stranger']);
@@ -403,21 +463,7 @@ for (const [what, spec, removed] of [
     const labels = { 'berth.sandbox': ready, 'berth.spec': spec };
     engine.records = [{ id: ready, name: ready, labels, state: 'running', created: 0 }];
     engine.volumes = [state.get(ready)?.volume ?? ''];
-    const next = new Pool({
-      runtime: engine.runtime,
-      state,
-      opener: engine,
-      log: pino({ level: 'silent' }),
-      templates: ['data'],
-      warm: new Map([['data', 1]]),
-      idleTimeout: 3600,
-      maxSandboxes: 10,
-      maxPerPrincipal: 0,
-      ...entrance,
-      cleanupInterval: 3600,
-      retention: 0,
-    });
-    t.after(() => next[Symbol.asyncDispose]());
+    const next = server(t, { engine, state }, { warm: new Map([['data', 1]]) });
     next.start();
     await sleep(50);
     await using lease = await next.acquire(chat('a'));
@@ -425,6 +471,19 @@ for (const [what, spec, removed] of [
     assert.deepEqual(engine.removed, removed ? [ready] : []);
   });
 }
+
+test('ready sandboxes are replaced when their image has been rebuilt', async (t) => {
+  const { pool, engine } = bench(t, { warm: new Map([['data', 1]]) });
+  pool.start();
+  await sleep(50);
+  const [old] = engine.opened;
+  engine.spec = 'of the new image';
+  await pool.sweep();
+  await sleep(50);
+  const [, fresh, ...more] = engine.opened;
+  assert.deepEqual([engine.removed, more], [[old], []]);
+  assert.equal((await used(pool, 'a')).handle, fresh);
+});
 
 test('after the shutdown has begun a call gets a typed refusal', async (t) => {
   const { pool } = bench(t);
@@ -471,7 +530,7 @@ test('what a temporary chat leaves is removed when it has been idle for as long 
   const held = await pool.acquire(chat('temporary:held'));
   await sleep(400);
   await pool.sweep();
-  assert.equal(engine.removed.length, 3);
+  assert.equal(engine.stopped.length, 3);
   assert.deepEqual(engine.volumesRemoved, []);
   await sleep(400);
   await pool.sweep();

@@ -38,17 +38,20 @@ interface Note {
 }
 
 function watched(live: Live, note: Note): Live {
-  let removing = false;
+  let ending = false;
   let handedOn = false;
-  void live.closed.then((why) => (removing || handedOn ? undefined : note.write('sandbox.lost', why)));
-  const remove = async (): Promise<void> => {
-    const first = !removing;
-    removing = true;
-    await live.container.remove();
-    if (first) await note.write('sandbox.removed');
+  void live.closed.then((why) => (ending || handedOn ? undefined : note.write('sandbox.lost', why)));
+  const ends = (event: string, act: () => Promise<void>) => async (): Promise<void> => {
+    const first = !ending;
+    ending = true;
+    await act();
+    if (first) await note.write(event);
   };
   return {
-    container: withRemoval(live.container, remove),
+    container: withEnds(live.container, {
+      stop: ends('sandbox.stopped', () => live.container.stop()),
+      remove: ends('sandbox.removed', () => live.container.remove()),
+    }),
     workspace: live.workspace,
     activity: () => live.activity(),
     alive: () => live.alive(),
@@ -64,7 +67,7 @@ function watched(live: Live, note: Note): Live {
   };
 }
 
-function withRemoval(container: Container, remove: () => Promise<void>): Container {
+function withEnds(container: Container, ends: Pick<Container, 'stop' | 'remove'>): Container {
   return {
     id: container.id,
     name: container.name,
@@ -73,6 +76,6 @@ function withRemoval(container: Container, remove: () => Promise<void>): Contain
     state: (signal) => container.state(signal),
     pause: () => container.pause(),
     resume: () => container.resume(),
-    remove,
+    ...ends,
   };
 }

@@ -2,8 +2,8 @@ import type { Logger } from '../../log.ts';
 import type { Entry } from './entry.ts';
 import { isWorking, type Live, type Opener } from './live.ts';
 import { reconcile } from './reconcile.ts';
-import { newVolume, type Roster } from './roster.ts';
-import type { ContainerRecord, Runtime } from '../runtime.ts';
+import { containerName, newVolume, type Roster } from './roster.ts';
+import type { Container, ContainerRecord, Runtime } from '../runtime.ts';
 import { lostBecause } from './sentences.ts';
 import type { SandboxRow, State } from '../state.ts';
 import { nobody } from './warm.ts';
@@ -15,6 +15,8 @@ export interface KeeperOptions {
   readonly opener: Opener;
   readonly roster: Roster;
   readonly log: Logger;
+  /** Seconds that a stopped container is kept for a quick wake; 0 = not at all. */
+  readonly removeAfter: number;
   /** Aborts when the server lets go. */
   readonly closing: AbortSignal;
   /** Refuses, makes room, or waits for it, before a container is started; the place is given back when it has. */
@@ -61,6 +63,25 @@ export class Keeper {
     this.#options.roster.settle(entry);
   }
 
+  /** Ends all that runs, and keeps the container for a quick wake where that is wanted. */
+  async rest(entry: Entry, lost: readonly string[]): Promise<void> {
+    if (this.#options.removeAfter === 0) return await this.idleOut(entry, lost);
+    this.save(entry, { lost });
+    await this.#end(entry, (container) => container.stop());
+    this.save(entry, { state: 'stopped' });
+    this.#log('sandbox.stopped', entry);
+    this.#options.roster.settle(entry);
+  }
+
+  /** Removes the container of a sandbox that rests; when it was last used stays as it is. */
+  async clear(entry: Entry): Promise<void> {
+    if (entry.row.state !== 'stopped') return;
+    await this.#removeContainer(entry);
+    this.save(entry, { state: 'idle', lastUsed: entry.row.lastUsed });
+    this.#log('sandbox.idled', entry);
+    this.#options.roster.settle(entry);
+  }
+
   /** Ends the container, as fate would: what runs in it is lost, and the next caller is told why. */
   async stop(entry: Entry, why: string): Promise<void> {
     const { live } = entry;
@@ -84,7 +105,7 @@ export class Keeper {
         return false;
       }
       if (!unused()) return false;
-      await this.idleOut(entry, [lostBecause(`it was idle for ${Math.round(entry.idleSeconds())} s`)]);
+      await this.rest(entry, [lostBecause(`it was idle for ${Math.round(entry.idleSeconds())} s`)]);
       return true;
     });
   }
@@ -122,7 +143,7 @@ export class Keeper {
   save(entry: Entry, change: Partial<SandboxRow>): void {
     entry.row = { ...entry.row, lastUsed: Date.now(), ...change };
     this.#options.state.update(entry.row);
-    if (change.state === 'idle') this.#options.freed();
+    if (change.state === 'idle' || change.state === 'stopped') this.#options.freed();
   }
 
   /** Matches the state with what the engine has, once; a failure is tried again at the next need. */
@@ -158,7 +179,7 @@ export class Keeper {
   }
 
   async #open(entry: Entry): Promise<Live> {
-    const lost = entry.row.lost;
+    const { lost, state } = entry.row;
     using _place = await this.#options.admit(entry);
     this.save(entry, { state: 'live' });
     try {
@@ -168,7 +189,7 @@ export class Keeper {
       this.#log('sandbox.started', entry, { template: entry.row.template, woken: lost.length > 0 });
       return live;
     } catch (error) {
-      this.save(entry, { state: 'idle' });
+      this.save(entry, { state });
       throw error;
     }
   }
@@ -205,20 +226,32 @@ export class Keeper {
     }
   }
 
-  /** On a failure the entry keeps what it has, for another try. */
   async #removeContainer(entry: Entry): Promise<void> {
+    const stopped = entry.row.state === 'stopped' ? await this.#stoppedContainer(entry) : undefined;
+    await stopped?.remove();
+    await this.#end(entry, (container) => container.remove());
+  }
+
+  /** Ends what runs. On a failure the entry keeps what it has, for another try. */
+  async #end(entry: Entry, end: (container: Container) => Promise<void>): Promise<void> {
     const { live, found } = entry;
-    if (found) await this.#options.runtime.container(found).remove();
+    if (found) await end(this.#options.runtime.container(found));
     entry.found = undefined;
     entry.live = undefined;
     if (!live) return;
     try {
-      await live.container.remove();
+      await end(live.container);
     } catch (error) {
       this.hold(entry, live);
       throw error;
     }
     await live[Symbol.asyncDispose]();
+  }
+
+  async #stoppedContainer({ row }: Entry): Promise<Container | undefined> {
+    const { runtime, state } = this.#options;
+    const record = await runtime.find(containerName(state.instance, row.handle));
+    return record && runtime.container(record);
   }
 
   /** A workspace that the engine does not let go of is nobody's from now on; the next server removes it. */

@@ -32,8 +32,8 @@ export interface Opener {
   adopt(row: SandboxRow, record: ContainerRecord, signal: AbortSignal): Promise<Live>;
   /** What is known of the sandbox while it has no container. */
   describe(row: SandboxRow): SandboxStatus;
-  /** A digest of all that the row's template says of a container; equal where a container need not be made anew. */
-  specOf(row: SandboxRow): string;
+  /** A digest of all that the row's template says of a container and of its image; equal where none need be made anew. */
+  specOf(row: SandboxRow): Promise<string>;
 }
 
 export function isWorking(activity: Activity): boolean {

@@ -96,7 +96,7 @@ export class SandboxOpener implements Opener {
     sessionHost: boolean,
     signal: AbortSignal,
   ): Promise<Live> {
-    const container = await this.#options.runtime.open(this.#spec(row, door, sessionHost), signal);
+    const container = await this.#options.runtime.open(await this.#spec(row, door, sessionHost), signal);
     try {
       return await this.#connect(row, container, { door, fresh: true, sessionHost });
     } catch (cause) {
@@ -176,9 +176,13 @@ export class SandboxOpener implements Opener {
     };
   }
 
-  specOf(row: SandboxRow): string {
+  async specOf(row: SandboxRow): Promise<string> {
     const { name: _, labels: __, volume: ___, ...rest } = this.#plainSpec(row);
-    return createHash('sha256').update(JSON.stringify(rest)).digest('hex').slice(0, 24);
+    const revision = await this.#options.runtime.revision(rest.image);
+    return createHash('sha256')
+      .update(JSON.stringify({ ...rest, revision }))
+      .digest('hex')
+      .slice(0, 24);
   }
 
   #diagnosis(row: SandboxRow, container: Container, door: EgressDoor | undefined): Diagnosis {
@@ -199,10 +203,11 @@ export class SandboxOpener implements Opener {
     return template;
   }
 
-  #spec(row: SandboxRow, door: EgressDoor | undefined, sessionHost: boolean): ContainerSpec {
+  async #spec(row: SandboxRow, door: EgressDoor | undefined, sessionHost: boolean): Promise<ContainerSpec> {
     const spec = this.#plainSpec(row);
     const mounts = door ? [...spec.mounts, doorMount(door)] : spec.mounts;
-    const labels = { ...spec.labels, 'berth.spec': this.specOf(row), ...(!sessionHost && { [hostLabel]: 'none' }) };
+    const digest = await this.specOf(row);
+    const labels = { ...spec.labels, 'berth.spec': digest, ...(!sessionHost && { [hostLabel]: 'none' }) };
     return { ...spec, mounts, labels, ...(!sessionHost && { sessionHost }) };
   }
 

@@ -20,8 +20,10 @@ export interface PoolOptions extends AdmissionLimits {
   readonly log: Logger;
   /** Template names, the default first. */
   readonly templates: readonly string[];
-  /** Seconds without work after which a sandbox's container is removed. */
+  /** Seconds without work after which a sandbox's container is stopped. */
   readonly idleTimeout: number;
+  /** Seconds after which a stopped container is removed; 0 = at once. At most `maxSandboxes` are kept. */
+  readonly removeAfter: number;
   /** Sandboxes kept ready, by template. */
   readonly warm: ReadonlyMap<string, number>;
   /** Seconds between two looks for idle and expired sandboxes. */
@@ -290,8 +292,22 @@ export class Pool implements Sandboxes, AsyncDisposable {
     const rows = this.#options.state.all();
     const now = Date.now();
     const owned = rows.filter((row) => row.principal !== nobody);
+    for (const row of this.#stoppedForLong(owned, now)) await this.#quietly(() => this.#clear(row));
     for (const row of owned) await this.#quietly(() => this.#endWhenOver(row, now));
+    await this.#quietly(() => this.#warm.refresh());
     await this.#quietly(() => this.#reap(rows));
+  }
+
+  /** Those that are not worth their stopped container any more: too old, or too many. */
+  #stoppedForLong(rows: readonly SandboxRow[], now: number): SandboxRow[] {
+    const { removeAfter, maxSandboxes } = this.#options;
+    const stopped = rows.filter((row) => row.state === 'stopped').toSorted((a, b) => b.lastUsed - a.lastUsed);
+    return stopped.filter((row, place) => place >= maxSandboxes || now - row.lastUsed > removeAfter * 1000);
+  }
+
+  async #clear(row: SandboxRow): Promise<void> {
+    const entry = this.#roster.remember(row);
+    await entry.step(() => this.#keeper.clear(entry));
   }
 
   /** Removes what dead instances left, and what never came to run. */
@@ -312,7 +328,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   async #endWhenOver(row: SandboxRow, now: number): Promise<void> {
     const expired = row.expires !== null && row.expires <= now;
-    if (!expired && !(row.state === 'idle' && now - row.lastUsed > this.#kept(row))) return;
+    if (!expired && !(row.state !== 'live' && now - row.lastUsed > this.#kept(row))) return;
     const entry = this.#roster.remember(row);
     const why = expired ? 'its time to live ended' : 'it was unused for too long';
     await entry.step(async () => {

@@ -16,7 +16,7 @@ export async function reconcile(runtime: Runtime, state: State, log: Logger): Pr
     const row = state.get(record.labels['berth.sandbox'] ?? '');
     const runs = record.state === 'running' || record.state === 'paused';
     if (row?.state === 'live' && runs) found.push([row, record]);
-    else await removeLeftover(runtime, record, log);
+    else if (row?.state !== 'stopped' || record.state !== 'exited') await removeLeftover(runtime, record, log);
   }
   await removeVolumes(runtime, state);
   const running = new Set(found.map(([row]) => row.handle));

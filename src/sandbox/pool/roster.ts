@@ -45,7 +45,7 @@ export class Roster {
 
   /** Drops an entry that only its row needs: what is known costs memory only while it is awake. */
   settle(entry: Entry): void {
-    const asleep = !entry.live && !entry.found && entry.row.state === 'idle';
+    const asleep = !entry.live && !entry.found && entry.row.state !== 'live';
     if (entry.leases === 0 && (asleep || entry.ended)) this.#forget(entry);
   }
 

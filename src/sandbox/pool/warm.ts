@@ -21,6 +21,8 @@ export interface WarmOptions {
 interface Ready {
   readonly row: SandboxRow;
   readonly live: Live;
+  /** A digest of what its container was made from. */
+  readonly spec: string;
 }
 
 /** A row of this principal belongs to nobody: no caller is ever called so. */
@@ -61,7 +63,7 @@ export class WarmPool {
     const scopeId = row.scopeKind === 'handle' ? handle : row.scopeId;
     const claimed: SandboxRow = { ...row, handle, volume, scopeId, state: 'live' };
     this.#options.state.claim(claimed);
-    return { row: claimed, live: ready.live.claimedBy(claimed) };
+    return { ...ready, row: claimed, live: ready.live.claimedBy(claimed) };
   }
 
   /** Starts what is missing, in the background. */
@@ -78,13 +80,25 @@ export class WarmPool {
   async adopt(row: SandboxRow, record: ContainerRecord): Promise<void> {
     const { opener, closing, log } = this.#options;
     try {
-      if (record.labels['berth.spec'] !== opener.specOf(row)) throw new Error('its template has changed');
-      this.#keep(row, await opener.adopt(row, record, closing));
+      const spec = await opener.specOf(row);
+      if (record.labels['berth.spec'] !== spec) throw new Error('its template or image has changed');
+      this.#keep({ row, spec, live: await opener.adopt(row, record, closing) });
     } catch (err) {
       log.info({ event: 'warm.dropped', sandbox: row.handle, err });
       await this.#options.runtime.container(record).remove();
       await this.forget(row);
     }
+  }
+
+  /** Replaces ready sandboxes whose image has been rebuilt since they started. */
+  async refresh(): Promise<void> {
+    for (const ready of [...this.#ready.values()].flat()) {
+      const spec = await this.#options.opener.specOf(ready.row);
+      if (ready.spec === spec || !this.#take(ready)) continue;
+      this.#options.log.info({ event: 'warm.outdated', sandbox: ready.row.handle });
+      await this.#discard(ready);
+    }
+    this.fill();
   }
 
   /** Removes what is left of a ready sandbox whose container is gone. */
@@ -125,7 +139,8 @@ export class WarmPool {
     const row = readyRow(template, state.instance);
     state.insert(row);
     try {
-      this.#keep(row, await opener.open(row, closing));
+      const spec = await opener.specOf(row);
+      this.#keep({ row, spec, live: await opener.open(row, closing) });
     } catch (err) {
       this.#resumeAt = performance.now() + pause;
       setTimeout(() => this.fill(), pause).unref();
@@ -134,23 +149,30 @@ export class WarmPool {
     }
   }
 
-  #keep(row: SandboxRow, live: Live): void {
-    const ready = { row, live };
-    const list = this.#ready.get(row.template) ?? [];
-    list.push(ready);
-    this.#ready.set(row.template, list);
-    void live.closed.then(() => this.#died(ready));
+  #keep(ready: Ready): void {
+    const { template } = ready.row;
+    this.#ready.set(template, [...(this.#ready.get(template) ?? []), ready]);
+    void ready.live.closed.then(() => this.#died(ready));
   }
 
   async #died(ready: Ready): Promise<void> {
+    if (!this.#take(ready)) return;
+    await this.#discard(ready);
+    this.fill();
+  }
+
+  /** False when somebody else has it by now. */
+  #take(ready: Ready): boolean {
     const list = this.#ready.get(ready.row.template) ?? [];
     const index = list.indexOf(ready);
-    if (index < 0) return;
-    list.splice(index, 1);
-    await ready.live[Symbol.asyncDispose]();
-    await ready.live.container.remove();
-    await this.forget(ready.row);
-    this.fill();
+    if (index >= 0) list.splice(index, 1);
+    return index >= 0;
+  }
+
+  async #discard({ row, live }: Ready): Promise<void> {
+    await live[Symbol.asyncDispose]();
+    await live.container.remove();
+    await this.forget(row);
   }
 }
 
