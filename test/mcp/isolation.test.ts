@@ -98,7 +98,7 @@ test('a sandbox that outgrows what nothing bounds is stopped, and told why', { t
   const { status } = await callTool(server.url, 'execute_command', { command });
   assert.equal(status, 'sandbox_lost');
   const { text, stdout } = await callTool(server.url, 'execute_command', { command: 'cat note; ls' });
-  assert.equal(stdout, 'small\nbig\nnote\n');
+  assert.equal(stdout, 'small\nbig\nnote\n', String(text));
   assert.match(String(text), /started anew because its workspace held 25 MiB, more than its 16 MiB:/);
 });
 

@@ -31,6 +31,8 @@ class Engine implements Opener {
   /** What it says to every removal. */
   refusal: Error | undefined;
   delay = 5;
+  /** How long removals take. */
+  removal: Promise<void> = Promise.resolve();
 
   async open(row: SandboxRow): Promise<Live> {
     if (this.delay > 0) await sleep(this.delay);
@@ -76,6 +78,7 @@ class Engine implements Opener {
   container(name: string): Container {
     const end = (ledger: string[]) => async () => {
       if (this.refusal) throw this.refusal;
+      await this.removal;
       ledger.push(name);
     };
     return { id: name, name, stop: end(this.stopped), remove: end(this.removed) } as unknown as Container;
@@ -315,6 +318,35 @@ test('a container that dies is reported to the next call, which gets a new one o
   assert.match(next.lost[0] ?? '', /because its container was killed: /);
   assert.equal(state.get(handle)?.volume, volume);
   assert.equal(engine.opened.length, 2);
+});
+
+test('a new container waits until the dead one is gone, though nobody held the sandbox meanwhile', async (t) => {
+  const { pool, engine } = bench(t);
+  const { handle } = await used(pool, 'a');
+  const removal = Promise.withResolvers<void>();
+  engine.removal = removal.promise;
+  engine.lives.get(handle)?.die('its container was killed');
+  await sleep(20);
+  const next = pool.acquire(chat('a'));
+  await sleep(50);
+  assert.equal(engine.opened.length, 1);
+  removal.resolve();
+  await using lease = await next;
+  assert.equal(lease.workspace.handle, handle);
+  assert.equal(engine.opened.length, 2);
+});
+
+test('a chat whose sandbox is being ended gets one new sandbox, and keeps it', async (t) => {
+  const { pool, engine } = bench(t);
+  await used(pool, 'a');
+  const ending = pool.end(chat('a'));
+  const early = used(pool, 'a').catch((error: AppError) => error.code);
+  await ending;
+  const { handle } = await used(pool, 'a');
+  await early;
+  assert.equal((await used(pool, 'a')).handle, handle);
+  assert.equal((await pool.list({ id: 'alice' })).length, 1);
+  assert.equal(engine.lives.size, 2);
 });
 
 test('beyond max_sessions a start is refused, and nothing is taken from anybody', async (t) => {

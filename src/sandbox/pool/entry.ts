@@ -22,16 +22,31 @@ export class Entry {
   waiting: AbortController | undefined;
   readonly #listeners = new Set<(message: string) => void>();
   #steps: Promise<unknown> = Promise.resolve();
+  #pending = 0;
+  readonly #onRest: () => void;
 
-  constructor(row: SandboxRow) {
+  /** `onRest` is called whenever the last step has ended. */
+  constructor(row: SandboxRow, onRest: () => void = () => {}) {
     this.row = row;
+    this.#onRest = onRest;
+  }
+
+  /** Whether a step runs or waits. */
+  get stepping(): boolean {
+    return this.#pending > 0;
   }
 
   /** Runs a lifecycle step after those before it, whatever their outcome. */
   step<T>(run: () => Promise<T>): Promise<T> {
+    this.#pending += 1;
     const next = this.#steps.then(run, run);
-    this.#steps = next.catch(() => {});
+    this.#steps = next.catch(() => {}).then(() => this.#stepped());
     return next;
+  }
+
+  #stepped(): void {
+    this.#pending -= 1;
+    if (this.#pending === 0) this.#onRest();
   }
 
   /** Hears what happens to the start until it is disposed. */

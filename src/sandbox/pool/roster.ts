@@ -37,22 +37,25 @@ export class Roster {
   remember(row: SandboxRow): Entry {
     const known = this.#byHandle.get(row.handle);
     if (known) return known;
-    const entry = new Entry(row);
+    const entry: Entry = new Entry(row, () => this.settle(entry));
     this.#byHandle.set(row.handle, entry);
     for (const name of namesOf(row)) this.#byKey.set(name, entry);
     return entry;
   }
 
-  /** Drops an entry that only its row needs: what is known costs memory only while it is awake. */
+  /**
+   * Drops an entry that only its row needs: what is known costs memory only while it is awake. Not before its steps
+   * have ended: a new entry's would run beside them.
+   */
   settle(entry: Entry): void {
     const asleep = !entry.live && !entry.found && entry.row.state !== 'live';
-    if (entry.leases === 0 && (asleep || entry.ended)) this.#forget(entry);
+    if (entry.leases === 0 && !entry.stepping && (asleep || entry.ended)) this.#forget(entry);
   }
 
   #forget(entry: Entry): void {
     if (this.#byHandle.get(entry.row.handle) !== entry) return;
     this.#byHandle.delete(entry.row.handle);
-    for (const name of namesOf(entry.row)) this.#byKey.delete(name);
+    for (const name of namesOf(entry.row)) if (this.#byKey.get(name) === entry) this.#byKey.delete(name);
   }
 }
 
