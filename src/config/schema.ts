@@ -172,6 +172,11 @@ const shell = z.strictObject({
   output_tail: setting(size(0, 16 * MiB), 32 * KiB, 'Bytes shown from its end, per stream.'),
   window: setting(size(64 * KiB, 64 * MiB), MiB, 'Bytes of each stream kept for `check_command`.'),
   history: setting(whole(1, 1000), 32, 'Finished commands a sandbox remembers.'),
+  history_memory: setting(
+    size(4 * MiB, 1024 ** 4),
+    64 * MiB,
+    'Memory for the output of finished commands of all sandboxes; beyond it the longest idle sandbox gives up its own.',
+  ),
   queue: setting(whole(0, 1000), 32, "Commands that may wait for a sandbox's shell."),
 });
 

@@ -46,3 +46,30 @@ test(
     assert.ok(!handles.includes(await waiting));
   },
 );
+
+test(
+  'the output kept of all sandboxes is bounded: the one idle for longest gives up its own, and says so',
+  patience,
+  async () => {
+    await using small = await ServerProcess.start({ BERTH_SHELL__HISTORY_MEMORY: '4MiB' });
+    const sessions = await Promise.all(
+      Array.from({ length: 4 }, () => openSession({ url: small.url, mcp: `${small.url}/mcp` } as never)),
+    );
+    const bytes = 1_900_000;
+    const write = async (session: RawSession) => {
+      const { result } = await session.call('execute_command', { command: `head -c ${bytes} /dev/zero | tr '\\0' a` });
+      return String(result?.structuredContent?.['command_id']);
+    };
+    const pageOf = async (session: RawSession, command_id: string) => {
+      const { result } = await session.call('check_command', { command_id, offset: 1_500_000 });
+      const { evicted, stdout_size: total } = result?.structuredContent ?? {};
+      return { evicted, total };
+    };
+    const [oldest, next, ...others] = sessions as [RawSession, RawSession, ...RawSession[]];
+    const [ofOldest, ofNext] = [await write(oldest), await write(next)];
+    assert.deepEqual(await pageOf(oldest, ofOldest), { evicted: 0, total: bytes });
+    for (const session of others) await write(session);
+    assert.deepEqual(await pageOf(oldest, ofOldest), { evicted: 400_000, total: bytes });
+    assert.deepEqual(await pageOf(next, ofNext), { evicted: 0, total: bytes });
+  },
+);

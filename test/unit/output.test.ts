@@ -85,6 +85,15 @@ test('giving up the window keeps the head and the total', () => {
   assert.equal(output.allocated, 4);
 });
 
+test('giving up all of it keeps the total, and a page says what is gone', () => {
+  const output = kept('abcdefghij');
+  output.clear();
+  assert.deepEqual([output.total, output.allocated], [10, 0]);
+  output.append(Buffer.from('xyz'));
+  const page = output.page(0, 7);
+  assert.deepEqual([text(page.bytes), page.offset, page.evicted, page.total], ['xyz', 10, 10, 13]);
+});
+
 test('kept output equals the whole output cut by hand', () => {
   const ascii = fc.uint8Array({ min: 97, max: 122, maxLength: 24 });
   fc.assert(

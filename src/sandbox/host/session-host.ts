@@ -6,6 +6,7 @@ import { FallbackLink } from '../fallback/link.ts';
 import { Link, type Greeting, type HostLink, type LinkEvents, type LiveFrame } from './link.ts';
 import type { Activity } from '../pool/live.ts';
 import type { Container } from '../runtime.ts';
+import type { OutputBudget } from '../shell/output-budget.ts';
 import { ShellRunner } from '../shell/shell-runner.ts';
 import { Shell } from '../shell/shell.ts';
 import { Terminals } from '../terminal/terminals.ts';
@@ -32,11 +33,13 @@ export interface SessionHostOptions {
   readonly token: Uint8Array;
   readonly log: Logger;
   readonly config: Pick<Config, 'terminal'> & {
-    readonly shell: Omit<Config['shell'], 'host'>;
+    readonly shell: Omit<Config['shell'], 'host' | 'history_memory'>;
     /** Where terminals start; absent: in `/workspace`. */
     readonly security?: Pick<Config['security'], 'working_directory'>;
   };
   readonly store?: CommandStore;
+  /** For the output of ended commands in all sandboxes. */
+  readonly budget?: OutputBudget;
   /** How the host is reached; absent: the bridge at its usual place. */
   readonly attach?: readonly string[];
 }
@@ -88,6 +91,7 @@ class Host implements SessionHost, LinkEvents {
       timeout: shell.timeout,
       history: shell.history,
       historyBytes,
+      budget: options.budget,
       queue: shell.queue,
       store: options.store,
     });

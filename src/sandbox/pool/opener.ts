@@ -14,6 +14,7 @@ import { hostRefused, whyRefused } from '../fallback/refused.ts';
 import { openFallback, openShellHost, type SessionHost } from '../host/session-host.ts';
 import { describe, SandboxView } from './sandbox-view.ts';
 import type { SandboxRow, State } from '../state.ts';
+import { OutputBudget } from '../shell/output-budget.ts';
 import type { SandboxStatus, Workspace } from '../workspace.ts';
 
 export interface OpenerOptions {
@@ -31,6 +32,7 @@ export interface OpenerOptions {
 /** Joins container, session host and files into a live sandbox. */
 export class SandboxOpener implements Opener {
   readonly #options: OpenerOptions;
+  readonly #budget: OutputBudget;
   #quota: DiskQuota | undefined;
   /** Whether a sandbox reaches a proxy of this server; absent while that is not known. */
   #egressWorks: boolean | undefined;
@@ -39,6 +41,7 @@ export class SandboxOpener implements Opener {
 
   constructor(options: OpenerOptions) {
     this.#options = options;
+    this.#budget = new OutputBudget(options.config.shell.history_memory);
   }
 
   /** Learns what this host offers, so that no first caller waits for it. Never rejects. */
@@ -144,6 +147,7 @@ export class SandboxOpener implements Opener {
       log: log.child({ sandbox: row.handle }),
       config,
       store: commandStore(state, row.handle),
+      budget: this.#budget,
     };
     const host = await (sessionHost
       ? openShellHost(container, options)

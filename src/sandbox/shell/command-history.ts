@@ -1,16 +1,19 @@
 import type { Command } from './command.ts';
+import type { OutputBudget, OutputHolder } from './output-budget.ts';
 
 export interface HistoryOptions {
   /** Ended commands remembered. */
   readonly count: number;
   /** Bytes of output they may hold together. */
   readonly bytes: number;
+  /** What they and those of other sandboxes may hold. */
+  readonly budget?: OutputBudget | undefined;
   /** Called with a command that is remembered no more. */
   readonly forget: (command: Command) => void;
 }
 
 /** The ended commands of a sandbox, the oldest first. Those whose processes still write are the last to go. */
-export class CommandHistory {
+export class CommandHistory implements OutputHolder, Disposable {
   readonly #options: HistoryOptions;
   readonly #commands = new Map<number, Command>();
 
@@ -22,7 +25,20 @@ export class CommandHistory {
     if (!command.begun) return;
     this.#commands.set(command.channel, command);
     if (this.#commands.size > this.#options.count) this.#dropOne();
-    this.#bound();
+    this.grown();
+  }
+
+  /** Keeps within its bounds after more output of processes that an ended command left behind. */
+  grown(): void {
+    this.#options.budget?.note(this, this.#bound());
+  }
+
+  giveUp(): void {
+    for (const { stdout, stderr } of this.#commands.values()) for (const { kept } of [stdout, stderr]) kept.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.#options.budget?.note(this, 0);
   }
 
   byChannel(channel: number): Command | undefined {
@@ -46,15 +62,17 @@ export class CommandHistory {
     this.#options.forget(victim);
   }
 
-  #bound(): void {
+  /** Bytes held after the oldest commands have given up what is too much. */
+  #bound(): number {
     let held = 0;
     for (const command of this.#commands.values()) held += command.allocated;
     for (const command of this.#commands.values()) {
-      if (held <= this.#options.bytes) return;
+      if (held <= this.#options.bytes) break;
       held -= command.allocated;
       command.stdout.kept.evict();
       command.stderr.kept.evict();
       held += command.allocated;
     }
+    return held;
   }
 }

@@ -90,6 +90,12 @@ export class KeptOutput {
     this.#ring.trim(this.#ring.end);
   }
 
+  /** Gives up all that is held; the totals stay. */
+  clear(): void {
+    this.#head = new Uint8Array();
+    this.#ring.trim(this.#ring.end);
+  }
+
   #firstBytes(): Uint8Array {
     return this.#ring.start === 0 ? this.#ring.read(0, this.#limits.head) : new Uint8Array();
   }

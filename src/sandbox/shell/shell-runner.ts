@@ -7,6 +7,7 @@ import type { ChannelState, HostErrorCode, Stream } from '../host/frame.ts';
 import { interrupt, reportsWithin } from './interrupt.ts';
 import { unreachable, type Greeting, type HostLink, type LiveFrame, type ShellState } from '../host/link.ts';
 import type { OutputLimits } from './output.ts';
+import type { OutputBudget } from './output-budget.ts';
 import * as request from '../host/request.ts';
 import { commandBytes } from './shell-arguments.ts';
 import { didNotRun, queueFull, refusals, shellDoesNotStart, startTimeout } from './shell-refusals.ts';
@@ -18,6 +19,8 @@ export interface RunnerOptions {
   readonly timeout: number;
   readonly history: number;
   readonly historyBytes: number;
+  /** For the output that is remembered in all sandboxes together. */
+  readonly budget?: OutputBudget | undefined;
   readonly queue: number;
   readonly store?: CommandStore | undefined;
 }
@@ -57,6 +60,7 @@ export class ShellRunner {
     this.#history = new CommandHistory({
       count: options.history,
       bytes: options.historyBytes,
+      budget: options.budget,
       forget: (command) => this.#forget(command),
     });
   }
@@ -182,6 +186,7 @@ export class ShellRunner {
     const command = this.#byChannel(frame.channel);
     if (!command) return false;
     if (frame.type === 'data') command.data(frame.stream, frame.offset, frame.bytes);
+    if (frame.type === 'data' && command !== this.#current) this.#history.grown();
     if (frame.type === 'eof') command.eof(frame.stream);
     if (frame.type === 'done') command.done(frame);
     if (frame.type === 'error' && !command.ended) this.#refused(command, frame.code);
@@ -199,6 +204,7 @@ export class ShellRunner {
   release(): void {
     this.#endWith('draining', 'The server is stopping; this command did not run.');
     this.#current?.release();
+    this.#history[Symbol.dispose]();
   }
 
   #endWith(code: ErrorCode, message: string): void {
