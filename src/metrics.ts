@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { buckets } from './sandbox/metrics.ts';
 import type { PoolHealth } from './sandbox/sandboxes.ts';
 
 /** What the server counts. Labels come from fixed sets only: no id of a caller, a sandbox or a path is one. */
@@ -9,8 +10,6 @@ export interface Metrics {
   /** The Prometheus text. */
   render(): Promise<string>;
 }
-
-const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800];
 
 /** `pool` is asked at each scrape. */
 export function createMetrics(

@@ -9,7 +9,8 @@ export interface WorkspaceMetrics {
   bytes(direction: 'in' | 'out', count: number): void;
 }
 
-const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800];
+/** Seconds. */
+export const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800];
 
 /** Registers the counters; once per registry. */
 export function workspaceMetrics(registry: Registry): WorkspaceMetrics {

@@ -1,5 +1,6 @@
 import type { Logger } from '../../log.ts';
 import type { Live } from '../pool/live.ts';
+import { Rounds } from '../rounds.ts';
 import type { SandboxRow } from '../state.ts';
 import type { Limiter } from './limiter.ts';
 
@@ -21,14 +22,13 @@ const idleShare = 0.05;
 /** Counts the CPU time of running sandboxes, and stops those that go on when their owner has used what is allowed. */
 export class CpuWatch implements Disposable {
   readonly #options: CpuWatchOptions;
-  readonly #timer: NodeJS.Timeout;
+  readonly #rounds: Rounds;
   /** CPU seconds at the last look, by container; what an earlier server counted is not counted again. */
   #seen: Map<string, number> | undefined;
-  #looking = false;
 
   constructor(options: CpuWatchOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#lookQuietly(), options.interval * 1000).unref();
+    this.#rounds = new Rounds(() => this.look(), { ...options, failed: 'cpu.watch_failed' });
   }
 
   async look(): Promise<void> {
@@ -42,7 +42,7 @@ export class CpuWatch implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    this.#rounds[Symbol.dispose]();
   }
 
   async #count(row: SandboxRow, { container }: Live, seen: Map<string, number>): Promise<void> {
@@ -65,17 +65,5 @@ export class CpuWatch implements Disposable {
       row.handle,
       shortage.why.replace(/^./, (letter) => letter.toLowerCase()),
     );
-  }
-
-  async #lookQuietly(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
-    try {
-      await this.look();
-    } catch (err) {
-      this.#options.log.warn({ event: 'cpu.watch_failed', err });
-    } finally {
-      this.#looking = false;
-    }
   }
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../../log.ts';
+import { Rounds } from '../rounds.ts';
 import type { Runtime } from '../runtime.ts';
 
 /** A running sandbox whose workspace is looked at. */
@@ -22,14 +23,13 @@ export interface DiskWatchOptions {
 /** Stops what has outgrown its workspace where nothing else bounds it. */
 export class DiskWatch implements Disposable {
   readonly #options: DiskWatchOptions;
-  readonly #timer: NodeJS.Timeout;
+  readonly #rounds: Rounds;
   /** Bytes at the last look, of workspaces that were too big then. */
   #tooBig = new Map<string, number>();
-  #looking = false;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#lookQuietly(), options.interval * 1000).unref();
+    this.#rounds = new Rounds(() => this.look(), { ...options, failed: 'workspace.watch_failed' });
   }
 
   /** A workspace that was too big and has not grown since is let be, so that its owner can make room. */
@@ -48,24 +48,12 @@ export class DiskWatch implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    this.#rounds[Symbol.dispose]();
   }
 
   async #stop(handle: string, size: number, limit: number): Promise<void> {
     this.#options.log.warn({ event: 'workspace.too_big', sandbox: handle, size, limit });
     await this.#options.stop(handle, `its workspace held ${mebibytes(size)}, more than its ${mebibytes(limit)}`);
-  }
-
-  async #lookQuietly(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
-    try {
-      await this.look();
-    } catch (err) {
-      this.#options.log.warn({ event: 'workspace.watch_failed', err });
-    } finally {
-      this.#looking = false;
-    }
   }
 }
 

@@ -6,6 +6,7 @@ import { Keeper } from './keeper.ts';
 import type { Key, Principal } from '../key.ts';
 import { isWorking, type Live, type Opener } from './live.ts';
 import { containerName, newHandle, newVolume, Roster } from './roster.ts';
+import { Rounds } from '../rounds.ts';
 import type { Runtime } from '../runtime.ts';
 import type { AcquireOptions, Lease, PoolHealth, SandboxInfo, Sandboxes } from '../sandboxes.ts';
 import { nobody, WarmPool } from './warm.ts';
@@ -36,8 +37,8 @@ export interface PoolOptions extends AdmissionLimits {
 const passing = /^(temporary|local):/;
 const day = 86_400_000;
 const adoptionsAtOnce = 4;
-/** Milliseconds between two looks at the host's memory. */
-const reliefInterval = 5000;
+/** Seconds between two looks at the host's memory. */
+const reliefInterval = 5;
 /** Milliseconds for which an answer of the engine about itself is good. */
 const engineAnswerAge = 2000;
 
@@ -76,9 +77,13 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   /** Begins to sweep, and adopts what runs, in the background. */
   start(): void {
-    const timer = setInterval(() => void this.sweep(), this.#options.cleanupInterval * 1000).unref();
-    const relief = setInterval(() => void this.#quietly(() => this.#admission.relieve()), reliefInterval).unref();
-    this.#closing.signal.addEventListener('abort', () => [timer, relief].map(clearInterval));
+    const { cleanupInterval, log } = this.#options;
+    const failed = 'sandbox.sweep_failed';
+    const rounds = [
+      new Rounds(() => this.sweep(), { interval: cleanupInterval, log, failed }),
+      new Rounds(() => this.#admission.relieve(), { interval: reliefInterval, log, failed }),
+    ];
+    this.#closing.signal.addEventListener('abort', () => rounds.map((each) => each[Symbol.dispose]()));
     void this.#keeper.adoptAll(adoptionsAtOnce).then(() => this.#warm.fill());
   }
 
