@@ -1,5 +1,6 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { inspect } from 'node:util';
 import Docker from 'dockerode';
 import { AppError } from '../errors.ts';
 import type { EngineAddress } from './address.ts';
@@ -16,9 +17,11 @@ export class Engine implements Disposable {
   constructor(address: EngineAddress, deadline: number) {
     this.address = address;
     this.#deadline = deadline * 1000;
-    this.#agent = address.tls
+    const agent = address.tls
       ? new HttpsAgent({ keepAlive: true, rejectUnauthorized: address.tls.verify })
       : new HttpAgent({ keepAlive: true });
+    // docker-modem describes its options, and so every open connection, at each call, for a log that nobody reads.
+    this.#agent = Object.assign(agent, { [inspect.custom]: () => 'Agent' });
     this.docker = new Docker(modemOptions(address, this.#agent));
   }
 
