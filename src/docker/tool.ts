@@ -4,7 +4,8 @@ import { promisify } from 'node:util';
 const execute = promisify(execFile);
 
 /** System tools are in directories that an ordinary user's PATH leaves out. */
-const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin` };
+export const toolPath = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
+const env = { ...process.env, LC_ALL: 'C', PATH: toolPath };
 
 /** Runs a program of the host and resolves to its stdout. Rejects with what it wrote to stderr. `input` is its stdin. */
 export async function tool(file: string, args: readonly string[], input = ''): Promise<string> {
