@@ -130,9 +130,13 @@ function bench(t: TestContext, options: Partial<PoolOptions> = {}): Bench {
 }
 
 /** A pool over what an earlier one may have left. */
-function server(t: TestContext, { engine, state }: Omit<Bench, 'pool'>, options: Partial<PoolOptions> = {}): Pool {
+function server(
+  t: TestContext,
+  { engine, state, list }: Omit<Bench, 'pool'> & { list?: Runtime['list'] },
+  options: Partial<PoolOptions> = {},
+): Pool {
   const pool = new Pool({
-    runtime: engine.runtime,
+    runtime: { ...engine.runtime, ...(list && { list }) },
     state,
     opener: engine,
     log: pino({ level: 'silent' }),
@@ -433,6 +437,27 @@ test('a new server adopts what runs, removes what it does not know, and says wha
   assert.match(reopened.lost[0] ?? '', /its container ended while the server was down/);
   assert.equal(engine.opened.length, 3);
 });
+
+for (const [what, act] of [
+  ['resetting', (pool: Pool) => pool.recreate(chat('a'), 'container')],
+  ['ending', (pool: Pool) => pool.end(chat('a'))],
+] as const)
+  test(`${what} a sandbox removes its container though a new server does not yet know it`, async (t) => {
+    const { pool, engine, state } = bench(t);
+    const { handle } = (await pool.acquire(chat('a'))).workspace;
+    await pool[Symbol.asyncDispose]();
+    const labels = { 'berth.sandbox': handle };
+    const listed = Promise.withResolvers<ContainerRecord[]>();
+    const next = server(t, { engine, state, list: () => listed.promise });
+    next.start();
+    const done = act(next);
+    await sleep(5);
+    listed.resolve([{ id: handle, name: handle, labels, state: 'running', created: 0 }]);
+    await done;
+    assert.deepEqual(engine.removed, [handle]);
+    await next.acquire(chat('a'));
+    assert.equal(engine.opened.length, 2);
+  });
 
 /** Waits until the background has started what it wants. */
 async function settled(engine: Engine, opened: number): Promise<void> {

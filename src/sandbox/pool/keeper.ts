@@ -172,7 +172,8 @@ export class Keeper {
 
   async #adoptQuietly(entry: Entry): Promise<void> {
     try {
-      await entry.step(() => this.start(entry));
+      // A caller may have adopted, reset or ended it in between.
+      await entry.step(async () => void (entry.found && (await this.start(entry))));
     } catch (err) {
       this.#log('sandbox.adopt_failed', entry, { err });
     }
@@ -227,6 +228,8 @@ export class Keeper {
   }
 
   async #removeContainer(entry: Entry): Promise<void> {
+    // Until then it is not known whether it has one.
+    await this.reconciled();
     const stopped = entry.row.state === 'stopped' ? await this.#stoppedContainer(entry) : undefined;
     await stopped?.remove();
     await this.#end(entry, (container) => container.remove());
