@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { ServerProcess } from '../support/server-process.ts';
 import { BenchClient } from './client.ts';
+import { residentMiB } from './memory.ts';
 import { quantile, time, times } from './numbers.ts';
 import { RawContainer } from './raw.ts';
 import type { Row } from './table.ts';
@@ -104,10 +104,4 @@ async function crowd(server: ServerProcess): Promise<Row[]> {
     { name: `commands per second over ${count} sandboxes`, value: (count * 1000) / quantile(rounds, 0.5), unit: '/s' },
     { name: 'memory of the server per idle sandbox', value: each, unit: 'KiB', goal: { most: 200 } },
   ];
-}
-
-/** The resident set of a process. */
-function residentMiB(pid: number): number {
-  const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(line?.[1]) / 1024;
 }

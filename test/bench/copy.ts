@@ -1,0 +1,80 @@
+import { execFile } from 'node:child_process';
+import { existsSync, statfsSync } from 'node:fs';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { quantile, time } from './numbers.ts';
+import type { Sandbox } from './sandbox.ts';
+import type { Row } from './table.ts';
+
+const run = promisify(execFile);
+const size = 1024 ** 3;
+const rounds = 5;
+
+/**
+ * The same file into and out of the same workspace volume: over HTTP by `curl`, by `docker cp`, and by `docker exec` with
+ * a `cat` in the sandbox, which is how far an exec's stream alone gets. Each is one program beside the engine; they take
+ * turns, and nothing waits to be written to the disk when one begins. The client's side of the file is in memory.
+ */
+export async function copies(sandbox: Sandbox): Promise<Row[]> {
+  await using own = await ownDirectory();
+  const big = join(own.path, 'big');
+  const back = join(own.path, 'back');
+  await fill(big);
+  const { container, url } = sandbox;
+  const upload = await taken(back, {
+    http: ['curl', ...curl, '--upload-file', big, '--output', join(own.path, 'answer'), `${url}/http`],
+    cp: ['docker', 'cp', big, `${container}:/workspace/cp`],
+    exec: ['sh', '-c', `docker exec -i ${container} ${cat} 'cat >/workspace/exec' <${big}`],
+  });
+  const download = await taken(back, {
+    http: ['curl', ...curl, '--output', back, `${url}/http`],
+    cp: ['docker', 'cp', `${container}:/workspace/http`, back],
+    exec: ['sh', '-c', `docker exec ${container} ${cat} 'cat /workspace/http' >${back}`],
+  });
+  return [...rows('upload', upload), ...rows('download', download)];
+}
+
+const curl = ['--silent', '--show-error', '--fail'];
+const cat = '/opt/berth/bash -c';
+
+type Ways<T> = Record<'http' | 'cp' | 'exec', T>;
+
+/** The median of each way's MB/s. */
+async function taken(back: string, ways: Ways<readonly [string, ...string[]]>): Promise<Ways<number>> {
+  const rates: Ways<number[]> = { http: [], cp: [], exec: [] };
+  for (let round = 0; round < rounds; round++) {
+    for (const way of ['http', 'cp', 'exec'] as const) {
+      const [program, ...args] = ways[way];
+      await rm(back, { force: true });
+      await run('sync');
+      rates[way].push(size / 1000 / (await time(() => run(program, args))));
+    }
+  }
+  const median = (way: keyof Ways<unknown>) => quantile(rates[way], 0.5);
+  return { http: median('http'), cp: median('cp'), exec: median('exec') };
+}
+
+function rows(what: 'upload' | 'download', { http, cp, exec }: Ways<number>): Row[] {
+  const unit = 'MB/s';
+  const name = `${what} of 1 GiB over HTTP`;
+  return [
+    { name, value: http, unit, baseline: { name: '`docker cp`', value: cp }, goal: { least: 0.8 } },
+    { name, value: http, unit, baseline: { name: '`docker exec … cat`', value: exec } },
+  ];
+}
+
+/** In memory where there is room. */
+async function ownDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
+  const shared = '/dev/shm';
+  const roomy = existsSync(shared) && statfsSync(shared).bavail * statfsSync(shared).bsize > 3 * size;
+  const path = await mkdtemp(join(roomy ? shared : tmpdir(), 'berth-bench-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+async function fill(path: string): Promise<void> {
+  await using file = await open(path, 'w');
+  const piece = Buffer.alloc(1024 ** 2, 'berth');
+  for (let written = 0; written < size; written += piece.length) await file.write(piece);
+}
