@@ -6,26 +6,47 @@ export interface Piece {
 
 const headerLength = 8;
 
+/** Where a piece is in a chunk. */
+interface Span {
+  readonly stream: 1 | 2;
+  readonly from: number;
+  to: number;
+}
+
 /**
  * Takes apart the engine's multiplexed stream: frames of stream number, three zero bytes, length u32 big-endian, bytes.
- * Pieces are views of what is pushed, handed on before their frame is complete, so nothing is ever buffered but a header.
+ * Pieces are handed on before their frame is complete, so nothing is ever buffered but a header.
  */
 export class Demux {
   readonly #header = Buffer.alloc(headerLength);
   #headerFilled = 0;
   #left = 0;
 
-  *push(chunk: Buffer): Generator<Piece> {
+  /**
+   * Takes the chunk over: pieces are views of it, and one stream's bytes are moved together over the headers between
+   * them, since the engine's frames are often 4 KiB and each piece costs its reader the same however short it is.
+   */
+  push(chunk: Buffer): Piece[] {
+    const spans: Span[] = [];
     for (let at = 0; at < chunk.length;) {
       if (this.#left === 0) {
         at += this.#fillHeader(chunk, at);
         continue;
       }
-      const bytes = chunk.subarray(at, at + this.#left);
-      at += bytes.length;
-      this.#left -= bytes.length;
-      yield { stream: this.#header[0] === 2 ? 2 : 1, bytes };
+      const length = Math.min(this.#left, chunk.length - at);
+      this.#place(spans, chunk, at, length);
+      at += length;
+      this.#left -= length;
     }
+    return spans.map(({ stream, from, to }) => ({ stream, bytes: chunk.subarray(from, to) }));
+  }
+
+  #place(spans: Span[], chunk: Buffer, at: number, length: number): void {
+    const stream = this.#header[0] === 2 ? 2 : 1;
+    const last = spans.at(-1);
+    if (last?.stream !== stream) return void spans.push({ stream, from: at, to: at + length });
+    chunk.copyWithin(last.to, at, at + length);
+    last.to += length;
   }
 
   /** True between two frames: a stream that ends elsewhere was cut. */

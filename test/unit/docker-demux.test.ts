@@ -29,6 +29,23 @@ describe('the multiplexed stream', () => {
     assert.deepEqual(demux([chunk]), { out: '6f7574', err: '657272', whole: true });
   });
 
+  test('hands on what is one stream’s as one piece, in the order of the streams', () => {
+    const frames: [number, string][] = [
+      [1, 'a'],
+      [1, ''],
+      [1, 'b'],
+      [2, 'c'],
+      [1, 'd'],
+      [1, 'e'],
+    ];
+    const chunk = Buffer.concat(frames.map(([stream, text]) => frame(stream, Buffer.from(text))));
+    const pieces = new Demux().push(chunk.subarray(0, -1));
+    assert.deepEqual(
+      pieces.map(({ stream, bytes }) => `${stream} ${Buffer.from(bytes).toString()}`),
+      ['1 ab', '2 c', '1 d'],
+    );
+  });
+
   test('says when it ends within a header or a frame', () => {
     const bytes = frame(1, Buffer.from('abc'));
     for (let length = 1; length < bytes.length; length++)
