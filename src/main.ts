@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
+import { setAllocator } from './cli/allocator.ts';
 import { readArguments, UsageError } from './cli/args.mjs';
 import type { Invocation } from './cli/invocation.ts';
 import { ConfigError } from './config.ts';
@@ -16,6 +17,9 @@ const commands: Record<string, () => Promise<(invocation: Invocation) => Promise
   audit: async () => (await import('./cli/audit.ts')).audit,
 };
 
+/** Commands whose memory matters. */
+const longLived = new Set(['serve', 'up']);
+
 // What streams through here is garbage at once: a small young generation frees it by cheap scavenges, where a grown one
 // waits until the buffers' weight forces full collections, half of a transfer's CPU. Takes effect before it has grown.
 setFlagsFromString('--semi-space-growth-factor=1');
@@ -28,6 +32,7 @@ async function main(argv: string[]): Promise<number> {
     const { command, flags, rest } = readArguments(argv);
     const load = commands[command];
     if (!load) throw new UsageError(`"berth ${command}" is for the berth program itself: src/setup/bootstrap.mjs.`);
+    if (longLived.has(command)) setAllocator();
     const run = await load();
     return await run({ flags, rest, env: process.env, stop: stopSignal(), out: process.stdout, err: process.stderr });
   } catch (error) {
