@@ -113,6 +113,12 @@ static bool take_follow(struct body *body, struct request *request) {
   return request->stream <= 1;
 }
 
+static bool take_gift(struct body *body, struct request *request) {
+  request->total = take32(body);
+  take_rest(body, request);
+  return request->count > 0 && request->count <= DATA_MAX;
+}
+
 static bool take_nothing(struct body *body, struct request *request) {
   (void)body, (void)request;
   return true;
@@ -134,8 +140,10 @@ static bool take_fields(struct body *body, struct request *request) {
       request->keep = take8(body);
       return request->keep <= 1;
     case PING:
+    case CARRY:
       request->cookie = take64(body);
       return true;
+    case GIVE: return take_gift(body, request);
     default:
       if (request->type > FOLLOW || !fields[request->type]) return false;
       request->channel = take32(body);

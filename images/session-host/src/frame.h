@@ -5,18 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 1 };
+enum { PROTOCOL_VERSION = 1, PROTOCOL_LEVEL = 1 };
 enum { FRAME_HEAD = 4, FRAME_MAX = 69632, DATA_MAX = 65536, TEXT_MAX = 4 << 20, TOKEN_SIZE = 32 };
 
 enum request_type {
-  HELLO = 0x01, RUN, TEXT, OPEN, INPUT, RESIZE, SIGNAL, CREDIT, FORGET, RESET, PING, FOLLOW
+  HELLO = 0x01, RUN, TEXT, OPEN, INPUT, RESIZE, SIGNAL, CREDIT, FORGET, RESET, PING, FOLLOW, CARRY, GIVE
 };
 
 enum reply_type {
-  WELCOME = 0x81, CHANNEL, SHELL, READY, DATA, END, DONE, INPUT_DONE, ERROR, PONG
+  WELCOME = 0x81, CHANNEL, SHELL, READY, DATA, END, DONE, INPUT_DONE, ERROR, PONG, SNAPSHOT
 };
 
-enum error_code { BUSY = 1, UNKNOWN_CHANNEL, TOO_LARGE, NO_RESOURCES, NOT_STARTED };
+enum error_code { BUSY = 1, UNKNOWN_CHANNEL, TOO_LARGE, NO_RESOURCES, NOT_STARTED, MALFORMED };
 
 /* A request taken apart. Pointers lead into the frame; a field that the type does not have is 0. */
 struct request {
@@ -26,7 +26,7 @@ struct request {
   uint16_t rows, columns;
   uint8_t version, status, stream, signal, scope, keep;
   const uint8_t *token;  /* HELLO: TOKEN_SIZE bytes */
-  const uint8_t *bytes;  /* RUN, TEXT, INPUT */
+  const uint8_t *bytes;  /* RUN, TEXT, INPUT, GIVE */
   size_t count;
   const char *directory; /* OPEN */
   const char *arguments; /* OPEN: strings one after another */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "carry.h"
 #include "channel.h"
 #include "outbox.h"
 #include "owner.h"
@@ -26,6 +27,7 @@ static struct assembly assembly;
 uint32_t requests_highest(void) { return highest; }
 
 void requests_abandon(void) {
+  carry_abandon();
   struct channel *channel = assembly.text ? channel_find(assembly.channel) : NULL;
   if (channel) channel_end(channel, NOT_RUN, 1, shell_directory());
   free(assembly.text);
@@ -180,6 +182,8 @@ bool request_obey(const struct request *request) {
     case RESET: return shell_reset(request->keep), true;
     case PING: return do_ping(request);
     case FOLLOW: return do_follow(request);
+    case CARRY: return carry_ask(request->cookie), true;
+    case GIVE: return carry_give(request);
     case HELLO: return false;
   }
   return false;

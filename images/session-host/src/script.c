@@ -53,7 +53,8 @@ size_t script_command(char *script, uint8_t status, bool errexit, uint64_t numbe
   add_status(script, &count, status);
   add_source(script, &count);
   add_report(script, &count, number);
-  add(script, &count, " %s >/proc/%d/fd/%d 2>/dev/null" KEEP_STATUS, snapshot_line, (int)door_pid(), SLOT_SNAPSHOT);
+  unsigned long long n = number;
+  add(script, &count, " " SNAPSHOT_LINE " >/proc/%d/fd/%d 2>/dev/null" KEEP_STATUS, n, (int)door_pid(), SLOT_SNAPSHOT);
   return count;
 }
 

@@ -56,6 +56,7 @@ static const char *program;
 
 static pid_t pid;
 static uint32_t generation, latest;
+static uint64_t snapshot_due; /* the number of the one that the shell is to write; 0: none */
 static bool is_new;
 static bool starting;   /* the first lines are still to be given to it */
 static bool laid;       /* the door holds all that bash may have to open */
@@ -84,6 +85,8 @@ const char *shell_directory(void) { return directory; }
 const char *shell_program(void) { return program; }
 bool shell_is_finishing(void) { return result.due; }
 bool shell_is_free(void) { return !command.channel; }
+bool shell_is_unused(void) { return latest == 0; }
+bool shell_is_writing(void) { return snapshot_due && snapshot_due != snapshot_number(); }
 
 bool shell_is_new(void) {
   bool news = is_new;
@@ -148,6 +151,7 @@ static void feed_command(void) {
   stream_scrub(&command.channel->streams[1], path);
   if (command.text) pour_text();
   command.fed = true;
+  snapshot_due = command.number;
   feed(script, script_command(script, command.status, errexit, command.number));
 }
 
@@ -205,6 +209,7 @@ static bool start(void) {
   wanted = errexit = false;
   started_at = loop_now();
   reader.count = 0;
+  snapshot_due = 0;
   snapshot_restart();
   for (int i = 0; i < SECTIONS; i++) restore_section(i);
   distrusted = false;
@@ -382,6 +387,11 @@ void shell_reset(bool keep) {
   owner_kill_commands();
   if (command.channel && !command.fed && !result.due) finish(NOT_RUN, 128 + SIGKILL);
   if (pid <= 0) restart();
+}
+
+void shell_resume(const char *where) {
+  snprintf(directory, sizeof directory, "%s", where);
+  shell_reset(true);
 }
 
 void shell_open(const char *start_directory, char *const *arguments) {

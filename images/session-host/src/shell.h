@@ -7,12 +7,18 @@
 void shell_open(const char *directory, char *const *arguments);
 /* A command may be given: none is running or about to. */
 bool shell_is_free(void);
+/* No command was ever given. */
+bool shell_is_unused(void);
+/* The snapshot of the last command is still to come. */
+bool shell_is_writing(void);
 /* Runs a text, which becomes the shell's and ends in a newline. False with errno: no shell, or no pipes. */
 bool shell_run(struct channel *channel, uint8_t status, char *text, size_t count);
 /* Signals the shell itself. */
 void shell_signal(int signal);
 /* Kills it with all that commands started; the next one begins clean, or with the directory and the snapshot. */
 void shell_reset(bool keep);
+/* The same, in a directory that may be gone, for a snapshot that came from elsewhere. */
+void shell_resume(const char *directory);
 /* A child was reaped; true when it was the shell. */
 bool shell_reaped(pid_t process, int status);
 /* Hands over results that are complete. */

@@ -1,6 +1,7 @@
 #include "speech.h"
 
 #include "bytes.h"
+#include "carry.h"
 #include "channel.h"
 #include "outbox.h"
 #include "shell.h"
@@ -155,6 +156,7 @@ void speech_begin(uint64_t boot, uint32_t highest) {
   say8(PROTOCOL_VERSION);
   say64(boot);
   say32(highest);
+  say8(PROTOCOL_LEVEL);
   say_end();
   for (struct channel *channel = channels; channel; channel = channel->next) {
     channel->announce = true;
@@ -166,6 +168,7 @@ void speech_begin(uint64_t boot, uint32_t highest) {
 void speech_go_on(void) {
   if (!greeted) greet();
   if (!greeted) return;
+  carry_go_on();
   if (!outbox_is_blocked()) say_all();
   if (may_announce_shell() && shell_is_new()) say_shell();
 }

@@ -31,7 +31,7 @@ static size_t touch_strings(const char *strings, size_t count) {
 }
 
 static void use_request(const struct request *request, const uint8_t *frame, size_t count) {
-  assert(request->type >= HELLO && request->type <= FOLLOW);
+  assert(request->type >= HELLO && request->type <= GIVE);
   if (request->bytes) assert(request->bytes >= frame && request->bytes + request->count <= frame + count);
   if (request->directory) touch_strings(request->directory, 1);
   if (request->arguments) assert(touch_strings(request->arguments, request->argument_count) <= count);
@@ -79,6 +79,18 @@ static void fuzz_report(const uint8_t *data, size_t size) {
   }
 }
 
+/* What is packed can be unpacked, and no more is in it then. */
+static void fuzz_pack(void) {
+  size_t count, again;
+  char *packed = snapshot_pack("/a", &count);
+  if (!packed) return;
+  assert(count <= PACK_MAX && snapshot_unpack(packed, count) == packed && snapshot_number() == 0);
+  char *same = snapshot_pack("/a", &again);
+  assert(!same || again <= count);
+  free(packed);
+  free(same);
+}
+
 static void fuzz_snapshot(const uint8_t *data, size_t size) {
   size_t half = size / 2;
   snapshot_take((const char *)data, half);
@@ -89,7 +101,17 @@ static void fuzz_snapshot(const uint8_t *data, size_t size) {
     assert(!text || count <= SNAPSHOT_MAX);
     free(text);
   }
+  fuzz_pack();
   if (size && data[0] & 1) snapshot_clear();
+}
+
+/* A directory and sections as they may come, with as many ends as make it plausible. */
+static void fuzz_unpack(const uint8_t *data, size_t size) {
+  uint64_t number = snapshot_number();
+  const char *directory = snapshot_unpack((const char *)data, size);
+  if (!directory) return assert(snapshot_number() == number);
+  assert(directory == (const char *)data && *directory == '/');
+  fuzz_pack();
 }
 
 static size_t plain_scrub(uint8_t *bytes, size_t count) {
@@ -176,18 +198,19 @@ static void fuzz_ring(const uint8_t *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static void (*const targets[])(const uint8_t *, size_t) = {fuzz_frames,   fuzz_frame, fuzz_report,
-                                                             fuzz_snapshot, fuzz_scrub, fuzz_ring};
+  static void (*const targets[])(const uint8_t *, size_t) = {fuzz_frames, fuzz_frame, fuzz_report, fuzz_snapshot,
+                                                             fuzz_scrub,  fuzz_ring,  fuzz_unpack};
   static bool ready;
   if (!ready) loop_open();
   ready = true;
-  if (size) targets[data[0] % 6](data + 1, size - 1);
+  if (size) targets[data[0] % (sizeof targets / sizeof *targets)](data + 1, size - 1);
   return 0;
 }
 
 #ifdef FUZZ_MAIN
 static const char *const words[] = {
-    "((: 1 + ", "((: 2 + ", "0", "127", " / 0 , ", "1 himB /tmp 1 ", " 1 ", " 2 ", "begin", "end", "set -o errexit\n", "declare -x PWD=\"/\"\n",
+    "((: 1 + ", "((: 2 + ", "0", "127", " / 0 , ", "1 himB /tmp 1 ", " 1 ", " 2 ", "begin", "end 1", "end ", "set -o errexit\n", "declare -x PWD=\"/\"\n",
+    "declare -x A=\"", "declare -x B=$'", "declare -x B=", "\\", "\\12", "\\n", "\"\n", "'\n", "q\\\"\\$", "/",
     "bash: F: line ", "bash: F: li", "bash: ", "/bin/sh", "A=1", "=", "\n",
 };
 
@@ -202,7 +225,7 @@ static size_t add_piece(uint8_t *at) {
   switch (random_below(6)) {
     case 0: return *at = (uint8_t)random_below(256), 1;
     case 1: return *at = 0, 1;
-    case 2: return *at = (uint8_t)random_below(14), 1;
+    case 2: return *at = (uint8_t)random_below(16), 1;
     case 3: return put32(at, random_below(3) ? random_below(64) : random_below(1U << 31) * 2), 4;
     case 4: return memset(at, (int)random_below(256), 200), random_below(200);
     default: break;
@@ -212,13 +235,27 @@ static size_t add_piece(uint8_t *at) {
   return strlen(word) + random_below(2);
 }
 
-/* Half of the inputs are frames with a plausible head. */
+/* A directory and sections. */
+static size_t add_packed(uint8_t *at) {
+  size_t size = 0;
+  for (int i = 0; i <= SECTIONS; i++) {
+    size_t begin = size;
+    if (i == 0) at[size++] = '/';
+    for (uint32_t pieces = random_below(4); pieces; pieces--) size += add_piece(at + size);
+    for (size_t n = begin; n < size; n++) at[n] = at[n] ? at[n] : 'x';
+    at[size++] = 0;
+  }
+  return size;
+}
+
+/* Frames get a plausible head, most of what is to be unpacked the ends that it needs. */
 static size_t make_input(uint8_t *input) {
-  size_t size = 1, target = random_below(6), begin;
+  size_t size = 1, target = random_below(7), begin;
   input[0] = (uint8_t)target;
+  if (target == 6 && random_below(8)) return 1 + add_packed(input + 1);
   do {
     begin = size;
-    if (target == 0) size += 5, input[begin + 4] = (uint8_t)random_below(14);
+    if (target == 0) size += 5, input[begin + 4] = (uint8_t)random_below(16);
     for (uint32_t pieces = random_below(24); pieces && size < INPUT_SIZE; pieces--) size += add_piece(input + size);
     if (target == 0) put32(input + begin, (uint32_t)(size - begin - 4) + (random_below(8) == 0));
   } while (size < INPUT_SIZE && random_below(4));
@@ -227,6 +264,8 @@ static size_t make_input(uint8_t *input) {
 
 int main(void) {
   const char *seconds = getenv("FUZZ_SECONDS"), *seed = getenv("FUZZ_SEED");
+  setenv("A", "q\"$", 1);
+  setenv("B", "\n", 1);
   time_t end = time(NULL) + (seconds ? atoi(seconds) : 10);
   state = seed ? strtoull(seed, NULL, 10) : 1;
   unsigned long long runs = 0;

@@ -6,8 +6,8 @@ import struct
 import subprocess
 import time
 
-HELLO, RUN, TEXT, OPEN, INPUT, RESIZE, SIGNAL, CREDIT, FORGET, RESET, PING, FOLLOW = range(1, 13)
-WELCOME, CHANNEL, SHELL, READY, DATA, END, DONE, INPUT_DONE, ERROR, PONG = range(0x81, 0x8B)
+HELLO, RUN, TEXT, OPEN, INPUT, RESIZE, SIGNAL, CREDIT, FORGET, RESET, PING, FOLLOW, CARRY, GIVE = range(1, 15)
+WELCOME, CHANNEL, SHELL, READY, DATA, END, DONE, INPUT_DONE, ERROR, PONG, SNAPSHOT = range(0x81, 0x8C)
 TOKEN = bytes(range(32))
 
 
@@ -34,7 +34,7 @@ class Client:
 
     def __init__(self, connection, token=TOKEN, window=1 << 20, hello=True):
         self.connection, self.window = connection, window
-        self.channels, self.shells, self.pongs, self.greeting = {}, [], {}, None
+        self.channels, self.shells, self.pongs, self.snapshots, self.greeting = {}, [], {}, {}, None
         self.known, self.ready, self.buffer, self.order = {}, False, b"", []
         self.next = 0
         if hello:
@@ -79,7 +79,7 @@ class Client:
 
     def take(self, kind, body):
         if kind == WELCOME:
-            self.greeting = struct.unpack(">BQI", body)
+            self.greeting = struct.unpack(">BQIB", body)
         elif kind == CHANNEL:
             fields = struct.unpack(">IBBQQBQQB", body)
             self.known[fields[0]] = fields[1:]
@@ -108,6 +108,12 @@ class Client:
         elif kind == PONG:
             cookie, processes, terminals = struct.unpack(">QII", body)
             self.pongs[cookie] = (processes, terminals)
+        elif kind == SNAPSHOT:
+            cookie, total = struct.unpack(">QI", body[:12])
+            assert (len(body) > 12) == (total > 0) and len(body) < 8192
+            parts = self.snapshots.setdefault(cookie, (total, bytearray()))
+            assert parts[0] == total
+            parts[1].extend(body[12:])
         else:
             raise AssertionError(f"unknown frame {kind:#x}")
 
@@ -180,6 +186,24 @@ class Client:
         self.send(PING, struct.pack(">Q", cookie))
         self.until(lambda: cookie in self.pongs)
         return self.pongs[cookie]
+
+    def carry(self, cookie=3):
+        """The snapshot of the idle shell; empty when there is none."""
+        self.snapshots.pop(cookie, None)
+        self.send(CARRY, struct.pack(">Q", cookie))
+        self.until(lambda: cookie in self.snapshots and len(self.snapshots[cookie][1]) >= self.snapshots[cookie][0])
+        total, data = self.snapshots[cookie]
+        assert len(data) == total, (len(data), total)
+        return bytes(data)
+
+    def give(self, data, part=65536):
+        """The code of the refusal; None when a shell was started with it."""
+        shells = len(self.shells)
+        self.channel(0).error = None
+        for at in range(0, len(data), part):
+            self.send(GIVE, struct.pack(">I", len(data)) + data[at : at + part])
+        self.until(lambda: self.channel(0).error or len(self.shells) > shells)
+        return self.channel(0).error and self.channel(0).error[0]
 
     def close(self):
         self.connection.close()

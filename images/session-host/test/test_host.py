@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from host import FORGET, HELLO, INPUT, OPEN, PING, RUN, SIGNAL, TEXT, TOKEN, Client, Closed, Host, connect
+from host import CARRY, FORGET, GIVE, HELLO, INPUT, OPEN, PING, RUN, SIGNAL, TEXT, TOKEN, Client, Closed, Host, connect
 
 PROGRAM = os.environ["HOST"]
 WRAPPER = os.environ.get("WRAPPER", "").split()
@@ -272,6 +272,197 @@ class ShellDeath(Case):
         self.client.finish(number)
         self.client.until(lambda: self.client.channel(number).streams[0].eof is not None)
         self.assertEqual((self.client.channel(number).done[:5], self.out(number)), ((1, 2, 0, 0, 1), b"late\n"))
+
+
+class Carried(Case):
+    """From one host to another, as when a container goes and another comes."""
+
+    def setUp(self):
+        super().setUp()
+        self.others = []
+
+    def tearDown(self):
+        for host in self.others:
+            self.assertEqual(host.stop(), 0)
+        super().tearDown()
+
+    def other(self, **options):
+        self.others.append(Host(PROGRAM, options.pop("cwd", self.directory.name), shell=self.shell, wrapper=WRAPPER, **options))
+        return self.others[-1].client()
+
+    def move(self, **options):
+        """What is checked next, is checked in another host that was given the state of this one."""
+        packed = self.client.carry()
+        self.client = self.other(**options)
+        self.assertIsNone(self.client.give(packed))
+        return packed
+
+    def test_all_of_the_state(self):
+        self.check("cd /usr/lib; export A=1; b=(x 'y z'); declare -A m=([k]=v); f() { echo f$1 $A; }; shopt -s nullglob; alias g='echo g'")
+        self.check("umask 027; set -o noclobber; set -f; declare -i n=3; k() { :; }; export -f f; unset -f k; h='declare -- A=\"2\"'; cd /usr")
+        self.move()
+        self.check('pwd; echo "$A ${b[1]} ${m[k]} $h"; f 2; umask; bash -c "f 3"; n=1+1; echo $n', b'/usr\n1 y z v declare -- A="2"\nf2 1\n0027\nf3 1\n2\n')
+        self.check("g; shopt nullglob; case $- in *C*) echo noclobber;; esac; cd -", b"g\nnullglob       \ton\nnoclobber\n/usr/lib\n")
+        self.assertEqual([s[3] for s in self.client.shells], [self.directory.name, "/usr"])
+
+    def test_odd_values(self):
+        self.check("a=$'new\\nline \\'\"`$' b=$'\\377\\376\\1'; c=('' $'\\n' '*'); readonly R='a b'; declare -n r=a; declare -r -a ra=(1 2); d=; declare -x e")
+        self.check("f() { cat <<'E'\n$x `y` \\\nE\n}; alias q='echo \"it'\\''s\"'")
+        self.move()
+        self.check('printf "%s|" "$a" "$b" "${c[@]}" "$R" "$r" "${ra[1]}" "${d-unset}"', b"new\nline '\"`$|\xff\xfe\x01||\n|*|a b|new\nline '\"`$|2||")
+        self.check("f; q", b"$x `y` \\\nit's\n")
+        self.check("R=1", err=b"bash: R: readonly variable\n", code=1)
+
+    def test_the_new_environment_counts_unless_the_shell_changed_a_variable(self):
+        odd = {"ODD": "q\"u$o`t\\e\n\t'é\x7f", "EMPTY": "", "GONE": "old", "SAME": "s", "TEMPLATE": "old", "CHANGED": "c", "UNSET": "u"}
+        first, self.client = self.client, self.other(env=odd)
+        first.close()
+        self.check('export PATH="/venv/bin:$PATH" CHANGED=mine; unset UNSET; OWN=o; declare -i SAME_TOO=1; BASH_VERSION=old')
+        packed = self.move(env={**odd, "ODD": "new", "EMPTY": "new", "TEMPLATE": "new", "GONE": "", "CHANGED": "new"})
+        self.check('echo "$ODD $EMPTY $TEMPLATE $SAME $CHANGED $OWN $UNSET <$GONE> ${PATH%%:*}"', b"new new new s mine o u <> /venv/bin\n")
+        self.check("[[ $BASH_VERSION == old ]]", code=1)
+        for name in (b"ODD", b"EMPTY", b"GONE", b"SAME", b"TEMPLATE", b"HOME", b"BASH", b"HOSTTYPE"):
+            self.assertNotIn(b" " + name + b"=", packed)
+
+    def test_nothing_to_carry(self):
+        self.assertEqual(self.client.carry(), b"")
+        number = self.client.start("V=1; sleep 0.5")
+        self.assertEqual(self.client.carry(), b"")
+        self.client.finish(number)
+        self.assertIn(b'declare -- V="1"\n', self.client.carry())
+        number = self.client.start("sleep 0.2")
+        self.assertEqual(self.client.carry(), b"")
+        self.client.finish(number)
+        self.assertIn(b'declare -- V="1"\n', self.client.carry())
+        self.client.reset(False)
+        self.assertEqual(self.client.carry(), b"")
+
+    def test_the_last_command_counts(self):
+        for i in range(50):
+            self.client.run(f"V={i}; a=({'x ' * 2000})")
+            self.assertIn(b'declare -- V="%d"\n' % i, self.client.carry())
+
+    def test_a_shell_that_writes_no_more(self):
+        self.check("V=1; cd /usr")
+        self.check("V=2; cd /usr/lib; builtin() { :; }")
+        self.move()
+        self.check("echo $V; pwd", b"1\n/usr/lib\n")
+
+    def test_what_was_given_can_be_carried_on(self):
+        self.check("V=1; f() { echo f; }; cd /usr")
+        packed = self.move()
+        self.assertEqual(self.move(), packed)
+        self.check("echo $V; f; pwd", b"1\nf\n/usr\n")
+        self.check("V=2")
+        self.move()
+        self.check("echo $V; f; pwd", b"2\nf\n/usr\n")
+
+    def test_a_death_after_it(self):
+        self.check("V=1; cd /usr")
+        self.move()
+        os.kill(self.client.shells[-1][1], signal.SIGKILL)
+        self.check("echo $V; pwd", b"1\n/usr\n")
+        self.client.reset(False)
+        self.check("echo $V; pwd", b"\n" + self.directory.name.encode() + b"\n")
+
+    def test_the_directory_is_gone(self):
+        self.check("V=1; mkdir d; cd d")
+        packed = self.client.carry()
+        self.check("rmdir ../d")
+        self.client = self.other()
+        self.assertIsNone(self.client.give(packed))
+        self.check("pwd; echo $V", self.directory.name.encode() + b"\n1\n")
+        self.assertEqual(self.client.shells[-1][3], self.directory.name)
+
+    def test_large_state(self):
+        self.check("a=$(head -c 1000000 /dev/zero | tr '\\0' a); f() { echo f; }")
+        packed = self.move()
+        self.assertGreater(len(packed), 1000000)
+        self.check("echo ${#a}; f", b"1000000\nf\n")
+        self.check("b=$a")
+        self.move()
+        self.check("echo ${#a}; f; umask", b"0\nf\n0022\n")
+
+    def test_in_the_middle_of_a_flood(self):
+        self.client.window = 1 << 24
+        self.check("a=$(head -c 500000 /dev/zero | tr '\\0' a); (sleep 0.2; yes) &")
+        flood = self.client.channel(1).streams[0]
+        self.client.until(lambda: flood.next > 1000000)
+        for _ in range(5):
+            before = flood.next
+            self.assertGreater(len(self.client.carry()), 500000)
+            self.client.until(lambda: flood.next > before + 1000000)
+        self.assertEqual((flood.dropped, bytes(flood.data[:100000])), (0, b"y\n" * 50000))
+        self.client.signal(1, signal.SIGKILL, 2)
+
+    def test_only_before_the_first_command(self):
+        self.check("V=1")
+        packed = self.client.carry()
+        self.assertEqual(self.client.give(packed), 1)
+        self.assertEqual(self.client.give(packed + bytes(2 << 20), 50000), 1)
+        self.client.ping()
+        self.assertEqual(len(self.client.shells), 1)
+        self.check("echo $V", b"1\n")
+        other = self.other()
+        other.send(GIVE, struct.pack(">I", len(packed)) + packed[:10])
+        number = other.start("V=2")
+        other.finish(number)
+        other.send(GIVE, struct.pack(">I", len(packed)) + packed[10:])
+        other.until(lambda: other.channel(0).error)
+        self.assertEqual((other.channel(0).error[0], other.run("echo $V")[0]), (1, b"2\n"))
+
+    def test_what_is_no_snapshot_is_refused(self):
+        sections = [b"umask 0077\n", b"", b"", b'declare -- V="1"\n', b"", b""]
+        def packed(directory, sections=sections):
+            return b"\0".join([directory, *sections]) + b"\0"
+
+        bad = [b"\0", b"x", packed(b""), packed(b"usr"), packed(b"/usr")[:-1], packed(b"/usr") + b"\0", packed(b"/usr")[:-1] + b"x", packed(b"/usr", sections[1:]),
+               packed(b"/usr", [*sections, b""]), packed(b"/" + b"x" * 4095), bytes(7), bytes(1000), b"/" * 1000, random.Random(5).randbytes(5000)]
+        for data in bad:
+            with self.subTest(data[:20]):
+                self.assertEqual(self.client.give(data), 6)
+        self.assertEqual(self.client.give(b"/" + bytes(1052678)), 3)
+        self.assertEqual(self.client.give(b"/" + bytes(1052677)), 6)
+        self.assertEqual(len(self.client.shells), 1)
+        self.assertEqual(self.client.carry(), b"")
+        self.assertIsNone(self.client.give(packed(b"/" + b"x" * 4094)))
+        self.check("pwd; umask; echo $V", self.directory.name.encode() + b"\n0077\n1\n")
+        self.check("umask 0022")
+
+    def test_hostile_text(self):
+        sections = [b"umask 0077; )", b"shopt -s $(", b"f() { ", b'declare -- V="1"\nexit 5; cat; read x\nkill -9 $$', b"alias a='", b"set -o errexit\nset -o monitor\nset -eu\n"]
+        self.assertIsNone(self.client.give(b"\0".join([b"/$(touch oops)", *sections]) + b"\0"))
+        self.client.run("true")
+        self.client.reset(False)
+        self.check("ls; umask; echo $V", b"0022\n\n")
+        self.check_ok()
+
+    def test_the_client_goes_in_the_middle(self):
+        self.check("a=$(head -c 900000 /dev/zero | tr '\\0' a)")
+        packed = self.client.carry()
+        before = fds(self.pid()), rss_kib(self.pid())
+        for _ in range(30):
+            self.client.send(CARRY, struct.pack(">Q", 1))
+            self.client.send(CARRY, struct.pack(">Q", 2))
+            self.client.close()
+            self.client = self.host.client()
+        self.assertEqual(self.client.carry(), packed)
+        if "ASAN" not in os.environ:
+            self.assertLess(rss_kib(self.pid()) - before[1], 4000)
+        other = self.other()
+        other.send(GIVE, struct.pack(">I", len(packed)) + packed[:5000])
+        other.close()
+        other = self.others[0].client()
+        self.assertIsNone(other.give(packed))
+        self.assertEqual(other.run("echo ${#a}")[0], b"900000\n")
+
+    def test_a_later_request_takes_the_place_of_the_one_before(self):
+        self.check("a=$(head -c 900000 /dev/zero | tr '\\0' a)")
+        for cookie in range(10, 20):
+            self.client.send(CARRY, struct.pack(">Q", cookie))
+        packed = self.client.carry(20)
+        self.assertGreater(len(packed), 900000)
+        self.assertTrue(all(packed.startswith(bytes(data)) for _, data in self.client.snapshots.values()))
 
 
 class Input(Case):
@@ -892,7 +1083,7 @@ class Connections(Case):
 
         run = struct.pack(">IBII", 100, 0, 0, 3)
         bad = [
-            b"\0\0\0\0", b"\xff\xff\xff\xff", struct.pack(">I", 69633), frame(0), frame(13), frame(0x81), frame(HELLO, b"\1" + TOKEN),
+            b"\0\0\0\0", b"\xff\xff\xff\xff", struct.pack(">I", 69633), frame(0), frame(15), frame(0x81), frame(HELLO, b"\1" + TOKEN),
             frame(RUN, run + b"abcd"), frame(RUN, run[:-1]), frame(RUN, run + b"ab") + frame(TEXT, struct.pack(">I", 100) + b"cd"),
             frame(TEXT, struct.pack(">I", 1) + b"x"), frame(RUN, struct.pack(">IBII", 0, 0, 0, 0)), frame(PING, b"1234567"), frame(PING, b"123456789"),
             frame(SIGNAL, struct.pack(">IBB", 1, 65, 0)), frame(SIGNAL, struct.pack(">IBB", 1, 0, 0)), frame(SIGNAL, struct.pack(">IBB", 1, 1, 3)),
@@ -900,6 +1091,9 @@ class Connections(Case):
             frame(OPEN, struct.pack(">IHHII", 100, 1, 1, 0, 0) + b"/"), frame(OPEN, struct.pack(">IHHII", 100, 1, 1, 0, 0) + b"/\0sh\0"),
             frame(OPEN, struct.pack(">IHHII", 100, 1, 1, 0, 0) + b"/\0sh\0\0noequals\0"), frame(OPEN, struct.pack(">IHHII", 100, 1, 1, 0, 0) + b"/\0sh\0\0=x\0"),
             frame(RUN, run + b"ab") + frame(RUN, struct.pack(">IBII", 101, 0, 0, 0)),
+            frame(CARRY, b"1234567"), frame(CARRY, b"123456789"), frame(GIVE, b"\0\0\0"), frame(GIVE, struct.pack(">I", 0)), frame(GIVE, struct.pack(">I", 9)),
+            frame(GIVE, struct.pack(">I", 2) + b"abc"), frame(GIVE, struct.pack(">I", 3) + b"a") + frame(GIVE, struct.pack(">I", 4) + b"b"),
+            frame(GIVE, struct.pack(">I", 3) + b"ab") + frame(GIVE, struct.pack(">I", 3) + b"cd"), frame(GIVE, struct.pack(">I", 1 << 20) + bytes(65537)),
         ]
         self.check_ok()
         for data in bad:
@@ -989,7 +1183,7 @@ class Connections(Case):
         process = subprocess.Popen([PROGRAM, "attach", "--socket", self.host.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         process.stdin.write(struct.pack(">IB", 34, HELLO) + b"\1" + TOKEN)
         process.stdin.flush()
-        self.assertEqual(process.stdout.read(4), struct.pack(">I", 14))
+        self.assertEqual(process.stdout.read(4), struct.pack(">I", 15))
         process.stdin.close()
         self.assertEqual(process.wait(5), 0)
         process.stdout.close()
@@ -1002,7 +1196,7 @@ class Connections(Case):
 
 
 def random_frame(generator, client):
-    kind = generator.randrange(0, 14)
+    kind = generator.randrange(0, 16)
     client.next += generator.choice([0, 1, 1, 1])
     fields = {
         RUN: struct.pack(">IBII", client.next, generator.randrange(256), generator.choice([0, 100, 1 << 20]), generator.choice([0, 4, 5, 9])),
@@ -1013,6 +1207,8 @@ def random_frame(generator, client):
         INPUT: struct.pack(">I", client.next) + b"x",
         FORGET: struct.pack(">I", client.next),
         10: bytes([generator.randrange(2)]),
+        CARRY: struct.pack(">Q", generator.randrange(3)),
+        GIVE: struct.pack(">I", generator.choice([1, 4, 1 << 20, 1 << 31])),
     }
     body = fields.get(kind, b"") + generator.choice([b"", b"", b"true", generator.randbytes(generator.randrange(20))])
     if kind not in fields:
