@@ -22,6 +22,8 @@ const types = {
   reset: 10,
   ping: 11,
   follow: 12,
+  carry: 13,
+  give: 14,
 };
 export type RequestName = keyof typeof types;
 
@@ -31,6 +33,8 @@ export class ScriptedHost implements Container {
   readonly name = 'scripted';
   boot = 0x1234n;
   highest = 0;
+  /** What WELCOME says that the host knows; undefined: as a host says it that knows nothing of levels. */
+  level: number | undefined = 1;
   generation = 1;
   running = 0;
   /** CHANNEL bodies of the next greeting. */
@@ -94,8 +98,13 @@ export class ScriptedHost implements Container {
     this.say(0x87, u32(channel), u8(how), u32(code), u64(ends[0]), u64(ends[1]), u16(0), `${cwd}\0`);
   }
 
-  shell(): void {
-    this.say(0x83, u32(this.generation), u32(7), u32(this.running), '/workspace\0');
+  shell(cwd = '/workspace'): void {
+    this.say(0x83, u32(this.generation), u32(7), u32(this.running), `${cwd}\0`);
+  }
+
+  /** A part of the answer to a CARRY. */
+  snapshot(carry: Request, total: number, bytes: string | Buffer): void {
+    this.say(0x8b, carry.body.subarray(0, 8), u32(total), bytes);
   }
 
   /** A whole command: its output, and its end. */
@@ -130,7 +139,7 @@ export class ScriptedHost implements Container {
   }
 
   #greet(): void {
-    this.say(0x81, u8(1), u64(this.boot), u32(this.highest));
+    this.say(0x81, u8(1), u64(this.boot), u32(this.highest), ...(this.level === undefined ? [] : [u8(this.level)]));
     for (const channel of this.channels) this.say(0x82, channel);
     this.shell();
     this.say(0x84);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { AppError } from '../../src/errors.ts';
-import { openShellHost, type SessionHost } from '../../src/sandbox/host/session-host.ts';
+import { openShellHost, type SessionHost, type SessionHostOptions } from '../../src/sandbox/host/session-host.ts';
 import type { ScriptedHost } from './scripted-host.ts';
 
 /** Small bounds, so that tests reach them. */
@@ -31,8 +31,13 @@ export function notes() {
 }
 
 /** A session host over what a test scripts. */
-export function open(container: ScriptedHost, store = notes()): Promise<SessionHost> {
-  return openShellHost(container, { token: Buffer.alloc(32, 7), log: pino({ level: 'silent' }), config, store });
+export function open(
+  container: ScriptedHost,
+  store = notes(),
+  more: Partial<SessionHostOptions> = {},
+): Promise<SessionHost> {
+  const log = pino({ level: 'silent' });
+  return openShellHost(container, { token: Buffer.alloc(32, 7), log, config, store, ...more });
 }
 
 /** The promise is rejected with an `AppError` of this code and message. */

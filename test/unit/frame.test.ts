@@ -38,7 +38,7 @@ function parse(chunks: readonly Uint8Array[]): HostFrame[] {
 const samples: readonly [Buffer, HostFrame][] = [
   [
     frame(0x81, hex('01 0102030405060708 00000007')),
-    { type: 'welcome', version: 1, boot: 0x0102030405060708n, highest: 7 },
+    { type: 'welcome', version: 1, boot: 0x0102030405060708n, highest: 7, level: 0 },
   ],
   [
     frame(0x82, hex('00000003 01 00 0000000000000005 0000000000000009 01 0000000100000000 0000000100000002 00')),
@@ -76,6 +76,15 @@ const samples: readonly [Buffer, HostFrame][] = [
     { type: 'error', channel: 4, code: 'no_resources', text: 'no memory' },
   ],
   [frame(0x8a, hex('0000000000000009 00000002 00000001')), { type: 'pong', cookie: 9n, processes: 2, terminals: 1 }],
+  [
+    frame(0x81, hex('01 0102030405060708 00000007 02')),
+    { type: 'welcome', version: 1, boot: 0x0102030405060708n, highest: 7, level: 2 },
+  ],
+  [
+    frame(0x8b, Buffer.concat([hex('0000000000000009 00000005'), Buffer.from('/a\0')])),
+    { type: 'snapshot', cookie: 9n, total: 5, bytes: Buffer.from('/a\0') },
+  ],
+  [frame(0x8b, hex('0000000000000009 00000000')), { type: 'snapshot', cookie: 9n, total: 0, bytes: Buffer.alloc(0) }],
 ];
 
 for (const [bytes, expected] of samples) {
@@ -127,6 +136,17 @@ const broken: readonly [string, Buffer, string][] = [
     frame(0x82, hex('00000003 01 00 0000000000000009 0000000000000005 01 0000000000000000 0000000000000000 00')),
     'a stream begins behind its end',
   ],
+  [
+    'a snapshot beyond the bound',
+    frame(0x8b, hex('0000000000000009 00101007 61')),
+    'a snapshot claims 1052679 bytes; it may have 1052678',
+  ],
+  [
+    'a part longer than its snapshot',
+    frame(0x8b, hex('0000000000000009 00000001 6161')),
+    'a part of a snapshot is longer than the whole',
+  ],
+  ['an empty part of a snapshot', frame(0x8b, hex('0000000000000009 00000001')), 'a part of a snapshot is empty'],
 ];
 
 for (const [name, bytes, message] of broken) {

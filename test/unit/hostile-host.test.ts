@@ -50,6 +50,12 @@ const lie: fc.Arbitrary<Step> = fc.oneof(
     host.shell();
   }),
   fc.constant<Step>((host) => host.say(0x8a, u64(77), u32(1), u32(1))),
+  fc.tuple(fc.constantFrom(1n, 2n), fc.constantFrom(0, 3, 13, 2 ** 20, 2 ** 31), text).map(
+    ([cookie, total, t]): Step =>
+      (host) =>
+        host.say(0x8b, u64(cookie), u32(total), t),
+  ),
+  fc.constant<Step>((host) => host.say(0x8b, u64(1), u32(13), '/a\0u\0\0\0v\0\0\0')),
   fc.constant<Step>((host) => host.say(0x84)),
   fc.constant<Step>((host) =>
     host.say(
@@ -76,6 +82,7 @@ test('a host that lies can lose its sandbox and do no other harm', async () => {
       const host = await open(container);
       const ends = Promise.allSettled([host.shell.run('x'), host.shell.run('y'), host.terminals.start()]);
       await container.next('open');
+      const carried = host.carry();
       for (const say of lies) {
         say(container);
         await new Promise(setImmediate);
@@ -83,6 +90,7 @@ test('a host that lies can lose its sandbox and do no other harm', async () => {
       await container.remove();
       await host.closed;
       assert.equal((await ends).length, 3);
+      assert.ok([undefined, 13].includes((await carried)?.length));
       await host[Symbol.asyncDispose]();
     }),
     bound,

@@ -3,6 +3,10 @@ export const maxFrame = 69_632;
 /** Bytes of data in one frame. */
 export const maxData = 65_536;
 export const protocolVersion = 1;
+/** The level from which a host knows CARRY and GIVE. */
+export const carryLevel = 1;
+/** Bytes of the longest snapshot of a shell that one host gives and another takes. */
+export const maxSnapshot = 1_052_678;
 
 export type Stream = 0 | 1;
 
@@ -26,11 +30,18 @@ export interface StreamState {
 }
 
 export type DoneHow = 'reported' | 'shell_died' | 'not_run' | 'terminal_ended';
-export type HostErrorCode = 'busy' | 'unknown_channel' | 'too_large' | 'no_resources' | 'could_not_start';
+export type HostErrorCode = 'busy' | 'unknown_channel' | 'too_large' | 'no_resources' | 'could_not_start' | 'malformed';
 
 /** A frame from the host. `data` holds a piece of a DATA frame: a long frame arrives in several pieces. */
 export type HostFrame =
-  | { readonly type: 'welcome'; readonly version: number; readonly boot: bigint; readonly highest: number }
+  | {
+      readonly type: 'welcome';
+      readonly version: number;
+      readonly boot: bigint;
+      readonly highest: number;
+      /** What the host knows besides its version; 0 where it does not say. */
+      readonly level: number;
+    }
   | ({ readonly type: 'channel' } & ChannelState)
   | {
       readonly type: 'shell';
@@ -60,11 +71,25 @@ export type HostFrame =
     }
   | { readonly type: 'input_done'; readonly channel: number; readonly total: number }
   | { readonly type: 'error'; readonly channel: number; readonly code: HostErrorCode; readonly text: string }
-  | { readonly type: 'pong'; readonly cookie: bigint; readonly processes: number; readonly terminals: number };
+  | { readonly type: 'pong'; readonly cookie: bigint; readonly processes: number; readonly terminals: number }
+  | {
+      readonly type: 'snapshot';
+      readonly cookie: bigint;
+      readonly total: number;
+      /** A view of the received chunk. */
+      readonly bytes: Uint8Array;
+    };
 
 const kinds = { 1: 'command', 2: 'terminal' } as const;
 const hows = { 0: 'reported', 1: 'shell_died', 2: 'not_run', 3: 'terminal_ended' } as const;
-const errors = { 1: 'busy', 2: 'unknown_channel', 3: 'too_large', 4: 'no_resources', 5: 'could_not_start' } as const;
+const errors = {
+  1: 'busy',
+  2: 'unknown_channel',
+  3: 'too_large',
+  4: 'no_resources',
+  5: 'could_not_start',
+  6: 'malformed',
+} as const;
 
 const dataType = 0x85;
 const dataHead = 14;
@@ -84,6 +109,10 @@ class Fields {
     if (at + size > this.#bytes.length) throw new FrameError('a frame is shorter than its fields');
     this.#at += size;
     return at;
+  }
+
+  get isOver(): boolean {
+    return this.#at === this.#bytes.length;
   }
 
   u8(): number {
@@ -136,6 +165,10 @@ class Fields {
     this.#at = end + 1;
     return text;
   }
+
+  rest(): Uint8Array {
+    return this.#bytes.subarray(this.#take(this.#bytes.length - this.#at));
+  }
 }
 
 function streamState(fields: Fields): StreamState {
@@ -144,8 +177,16 @@ function streamState(fields: Fields): StreamState {
   return state;
 }
 
+function snapshotPart(fields: Fields): HostFrame {
+  const [cookie, total, bytes] = [fields.bits64(), fields.u32(), fields.rest()];
+  if (total > maxSnapshot) throw new FrameError(`a snapshot claims ${total} bytes; it may have ${maxSnapshot}`);
+  if (bytes.length > total) throw new FrameError('a part of a snapshot is longer than the whole');
+  if (bytes.length === 0 && total > 0) throw new FrameError('a part of a snapshot is empty');
+  return { type: 'snapshot', cookie, total, bytes };
+}
+
 const decoders: Readonly<Record<number, (fields: Fields) => HostFrame>> = {
-  0x81: (f) => ({ type: 'welcome', version: f.u8(), boot: f.bits64(), highest: f.u32() }),
+  0x81: (f) => ({ type: 'welcome', version: f.u8(), boot: f.bits64(), highest: f.u32(), level: f.isOver ? 0 : f.u8() }),
   0x82: (f) => ({
     type: 'channel',
     channel: f.u32(),
@@ -168,6 +209,7 @@ const decoders: Readonly<Record<number, (fields: Fields) => HostFrame>> = {
   0x88: (f) => ({ type: 'input_done', channel: f.u32(), total: f.u64() }),
   0x89: (f) => ({ type: 'error', channel: f.u32(), code: f.choice(errors, 'error code'), text: f.string() }),
   0x8a: (f) => ({ type: 'pong', cookie: f.bits64(), processes: f.u32(), terminals: f.u32() }),
+  0x8b: snapshotPart,
 };
 
 /** The rest of a DATA frame whose head has been read. */

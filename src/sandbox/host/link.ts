@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
+import { Carrier } from './carrier.ts';
 import { Connection } from './connection.ts';
-import { FrameError, protocolVersion, type ChannelState, type HostFrame } from './frame.ts';
+import { carryLevel, FrameError, protocolVersion, type ChannelState, type HostFrame } from './frame.ts';
 import * as request from './request.ts';
 import type { Container } from '../runtime.ts';
 import { Timers } from '../shell/timers.ts';
@@ -10,6 +11,7 @@ import { Timers } from '../shell/timers.ts';
 /** What the host said of itself when a connection was made. */
 export interface Greeting {
   readonly boot: bigint;
+  readonly level: number;
   readonly highest: number;
   readonly channels: ReadonlyMap<number, ChannelState>;
   readonly shell: ShellState;
@@ -23,7 +25,7 @@ export interface ShellState {
 }
 
 /** Frames that come after the greeting. */
-export type LiveFrame = Exclude<HostFrame, { type: 'welcome' | 'channel' | 'ready' | 'pong' }>;
+export type LiveFrame = Exclude<HostFrame, { type: 'welcome' | 'channel' | 'ready' | 'pong' | 'snapshot' }>;
 
 export interface LinkEvents {
   /** A connection is made, for the first time or again; frames follow. */
@@ -66,6 +68,10 @@ export interface HostLink extends AsyncDisposable {
   ping(deadline?: number): Promise<Pong>;
   /** Gives the reason of the end to come, whatever it looks like from here. */
   endsBecause(why: string): void;
+  /** The idle shell's snapshot for another host, within 2 s; undefined where there is none to be had. Never rejects. */
+  carry?(): Promise<Uint8Array | undefined>;
+  /** Gives a host whose shell has run nothing the snapshot of another; rejects with the reason why it has no effect. */
+  give?(snapshot: Uint8Array): Promise<void>;
 }
 
 const attachCommand = ['/opt/berth/session-host', 'attach'];
@@ -93,6 +99,8 @@ export class Link implements HostLink {
   #attached = Promise.withResolvers<void>();
   #isAttached = false;
   #boot: bigint | undefined;
+  #level = 0;
+  readonly #carrier = new Carrier((...frames) => this.send(...frames));
   #highest = 0;
   #cookie = 0n;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -170,6 +178,15 @@ export class Link implements HostLink {
     }
   }
 
+  async carry(): Promise<Uint8Array | undefined> {
+    return this.#isAttached && this.#level >= carryLevel ? await this.#carrier.ask() : undefined;
+  }
+
+  async give(snapshot: Uint8Array): Promise<void> {
+    if (this.#level < carryLevel) throw new Error('the session host is of an earlier version');
+    await this.#carrier.give(snapshot);
+  }
+
   /** Ends the link because the caller knows that the sandbox is gone. */
   lost(reason: string): void {
     this.#close(reason);
@@ -206,6 +223,7 @@ export class Link implements HostLink {
   #welcome(connection: Connection, greeting: Greeting): void {
     if (this.#boot !== undefined && this.#boot !== greeting.boot) throw new AnotherHost();
     this.#boot = greeting.boot;
+    this.#level = greeting.level;
     this.#highest = Math.max(this.#highest, greeting.highest);
     this.#connection = connection;
     this.#isAttached = true;
@@ -219,7 +237,8 @@ export class Link implements HostLink {
     if (frame.type === 'welcome' || frame.type === 'channel' || frame.type === 'ready') {
       throw new FrameError('the host greeted twice');
     }
-    this.#events?.frame(frame);
+    if (frame.type !== 'snapshot') this.#events?.frame(frame);
+    this.#carrier.take(frame);
   }
 
   async #checkPulse(connection: Connection): Promise<void> {
@@ -282,6 +301,7 @@ export class Link implements HostLink {
     this.#connection = undefined;
     this.#attached = Promise.withResolvers<void>();
     this.#attached.promise.catch(() => {});
+    this.#carrier.cut();
     for (const ping of this.#pings.values()) {
       ping.reject(new AppError('timeout', 'The connection to the sandbox broke before its session host answered.'));
     }
@@ -331,7 +351,7 @@ class AnotherHost extends Error {
 /** Collects the frames of a greeting. */
 class GreetingReader {
   readonly #channels = new Map<number, ChannelState>();
-  #welcome: { boot: bigint; highest: number } | undefined;
+  #welcome: Extract<HostFrame, { type: 'welcome' }> | undefined;
   #shell: ShellState | undefined;
 
   /** True when the greeting is complete. */
@@ -344,7 +364,7 @@ class GreetingReader {
     return false;
   }
 
-  #open(frame: { version: number; boot: bigint; highest: number }): void {
+  #open(frame: Extract<HostFrame, { type: 'welcome' }>): void {
     if (frame.version !== protocolVersion) throw new FrameError(`the host speaks version ${frame.version}`);
     this.#welcome = frame;
   }

@@ -129,3 +129,23 @@ export function follow(channel: number, stream: Stream, from: number, limit: num
   writeU64(bytes, limit, 18);
   return bytes;
 }
+
+/** Asks for the idle shell's snapshot. */
+export function carry(cookie: bigint): Buffer {
+  const bytes = frame(0x0d, 8);
+  bytes.writeBigUInt64BE(cookie, 5);
+  return bytes;
+}
+
+/** A snapshot, which may not be empty, for a shell that has run nothing. */
+export function give(snapshot: Uint8Array): Buffer[] {
+  const frames: Buffer[] = [];
+  for (let at = 0; at < snapshot.length; at += maxData) {
+    const part = snapshot.subarray(at, at + maxData);
+    const bytes = frame(0x0e, 4, part.length);
+    bytes.writeUInt32BE(snapshot.length, 5);
+    bytes.set(part, 9);
+    frames.push(bytes);
+  }
+  return frames;
+}

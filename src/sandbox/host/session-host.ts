@@ -20,6 +20,10 @@ export interface SessionHost extends AsyncDisposable {
   activity(): Promise<Activity>;
   /** False while the host can't be reached. */
   alive(): boolean;
+  /** What another host's shell needs to go on as this idle one; undefined where there is nothing to be had. Never rejects. */
+  carry(): Promise<Uint8Array | undefined>;
+  /** True where the shell began with what was carried. */
+  readonly restored: boolean;
   /** Gives the clause for `closed`. */
   endsBecause?(why: string): void;
   /** Resolves with a clause such as `its container ended` when the sandbox can't be used any more. */
@@ -38,6 +42,8 @@ export interface SessionHostOptions {
     readonly security?: Pick<Config['security'], 'working_directory'>;
   };
   readonly store?: CommandStore;
+  /** What `carry` gave, for a host whose shell has run nothing. Where it is no use, that is logged. */
+  readonly carried?: Uint8Array;
   /** For the output of ended commands in all sandboxes. */
   readonly budget?: OutputBudget;
   /** How the host is reached; absent: the bridge at its usual place. */
@@ -52,6 +58,7 @@ const minimumPage = 4096;
 export async function openShellHost(container: Container, options: SessionHostOptions): Promise<SessionHost> {
   const host = new Host(new Link(container, options), options, []);
   await host.connect();
+  if (options.carried) await host.restore(options.carried);
   return host;
 }
 
@@ -75,6 +82,8 @@ class Host implements SessionHost, LinkEvents {
   readonly #link: HostLink;
   readonly #runner: ShellRunner;
   readonly #store: CommandStore | undefined;
+  readonly #log: Logger;
+  restored = false;
   readonly shell: Shell;
   readonly terminals: Terminals;
   readonly closed: Promise<string>;
@@ -83,6 +92,7 @@ class Host implements SessionHost, LinkEvents {
   constructor(link: HostLink, options: SessionHostOptions, missing: readonly string[]) {
     const { shell, terminal } = options.config;
     this.#link = link;
+    this.#log = options.log;
     this.degraded = missing;
     this.#store = options.store;
     this.#runner = new ShellRunner({
@@ -110,6 +120,21 @@ class Host implements SessionHost, LinkEvents {
 
   async connect(): Promise<void> {
     await this.#link.connect(this);
+  }
+
+  /** Before the first command. */
+  async restore(carried: Uint8Array): Promise<void> {
+    try {
+      await this.#link.give?.(carried);
+      this.restored = true;
+    } catch (err) {
+      this.#log.warn({ event: 'shell.not_restored', err });
+    }
+    this.#runner.begins();
+  }
+
+  async carry(): Promise<Uint8Array | undefined> {
+    return await this.#link.carry?.();
   }
 
   attached(greeting: Greeting): void {

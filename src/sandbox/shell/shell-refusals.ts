@@ -12,6 +12,7 @@ export const refusals: Readonly<Record<HostErrorCode, () => AppError>> = {
   no_resources: () =>
     new AppError('busy', 'The sandbox has no process, file or memory left to start the command; it did not run.'),
   could_not_start: shellDoesNotStart,
+  malformed: () => new AppError('internal', 'The session host did not take the command; it did not run.'),
 };
 
 export function didNotRun(): AppError {

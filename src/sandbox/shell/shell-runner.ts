@@ -173,6 +173,11 @@ export class ShellRunner {
     this.#next();
   }
 
+  /** The shell as it is now is the first that callers know of. */
+  begins(): void {
+    this.#known = this.#shell.generation;
+  }
+
   /** A shell that had died unnoticed is replaced when the next command comes. */
   #tellOfRestart(generation: number): void {
     const command = this.#current;
