@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
+import { deflated, inflated } from './deflated.ts';
 import type { Key, Scope } from './key.ts';
 import { KeyStore, openDatabase } from './key-store.ts';
 import { WallClock } from './wall-clock.ts';
@@ -42,6 +43,9 @@ const schema = `
   CREATE TABLE IF NOT EXISTS commands (
     handle TEXT NOT NULL REFERENCES sandboxes (handle) ON DELETE CASCADE,
     command_id TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (handle, command_id)
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS shells (
+    handle TEXT PRIMARY KEY REFERENCES sandboxes (handle) ON DELETE CASCADE, snapshot BLOB NOT NULL
   ) STRICT;
   CREATE TABLE IF NOT EXISTS mcp_sessions (
     id TEXT PRIMARY KEY, principal TEXT NOT NULL, initialize TEXT NOT NULL, last_used INTEGER NOT NULL
@@ -192,6 +196,19 @@ export class State implements Disposable {
     return this.#prepare('SELECT command_id, record FROM commands WHERE handle = ?')
       .all(handle)
       .map((row) => ({ handle, commandId: row['command_id'] as string, record: row['record'] as string }));
+  }
+
+  /** Keeps what the sandbox's next shell is to begin with; drops it for `undefined`, and for what is too large to keep. */
+  keepShell(handle: string, snapshot: Uint8Array | undefined): void {
+    const blob = snapshot && deflated(snapshot);
+    if (blob) this.#prepare('INSERT OR REPLACE INTO shells VALUES (?, ?)').run(handle, blob);
+    else this.#prepare('DELETE FROM shells WHERE handle = ?').run(handle);
+  }
+
+  /** What is kept; it stays until `keepShell` drops it. */
+  takeShell(handle: string): Uint8Array | undefined {
+    const row = this.#prepare('SELECT snapshot FROM shells WHERE handle = ?').get(handle);
+    return row && inflated(row['snapshot'] as Uint8Array);
   }
 
   saveSession(session: { id: string; principal: string; initialize: string }): void {

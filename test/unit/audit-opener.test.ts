@@ -32,6 +32,8 @@ function setUp() {
     activity: async () => ({ running: false, processes: 0, watched: 0 }),
     alive: () => true,
     closed: closed.promise,
+    carry: async () => Buffer.from('/'),
+    restored: true,
     [Symbol.asyncDispose]: async () => {},
   } as unknown as Live;
   const inner = { open: async () => live, adopt: async () => live } as unknown as Opener;
@@ -47,6 +49,11 @@ describe('auditSubject', () => {
 });
 
 describe('auditedOpener', () => {
+  it('lets the shell go on in another container', async () => {
+    const live = await setUp().opener.open(row, signal);
+    assert.deepEqual([await live.carry?.(), live.restored], [Buffer.from('/'), true]);
+  });
+
   it('writes a line for a start and for the removal, once', async () => {
     const { events, names, opener } = setUp();
     const live = await opener.open(row, signal);

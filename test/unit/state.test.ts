@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,6 +57,41 @@ test('one key has one sandbox', (t) => {
   state.insert(row);
   assert.throws(() => state.insert({ ...row, handle: 'sb_2', volume: 'vol-2' }), /UNIQUE/);
   state.insert({ ...row, handle: 'sb_3', volume: 'vol-3', principal: 'bob' });
+});
+
+test('what a shell is to begin with is kept until it is dropped, and goes with its sandbox', (t) => {
+  const path = directory(t);
+  const first = new State(path);
+  first.insert(row);
+  first.insert({ ...row, handle: 'sb_2', volume: 'vol-2', principal: 'bob' });
+  assert.equal(first.takeShell('sb_1'), undefined);
+  const snapshot = Buffer.from("/\0umask 0022\n\0\0\0declare -- V=$'\\377'\n\0\0\0");
+  first.keepShell('sb_1', Buffer.from('/\0older'));
+  first.keepShell('sb_1', snapshot);
+  first[Symbol.dispose]();
+  using second = new State(path);
+  assert.deepEqual(Buffer.from(second.takeShell('sb_1') ?? []), snapshot);
+  assert.deepEqual(Buffer.from(second.takeShell('sb_1') ?? []), snapshot);
+  assert.equal(second.takeShell('sb_2'), undefined);
+  second.keepShell('sb_1', undefined);
+  assert.equal(second.takeShell('sb_1'), undefined);
+  second.keepShell('sb_1', snapshot);
+  second.remove('sb_1');
+  second.insert(row);
+  assert.equal(second.takeShell('sb_1'), undefined);
+});
+
+test('a shell that is too large to keep is not kept, nor is the one before it', (t) => {
+  using state = new State(directory(t));
+  state.insert(row);
+  state.keepShell('sb_1', Buffer.alloc(1_052_678, 'a'));
+  assert.equal(state.takeShell('sb_1')?.length, 1_052_678);
+  state.keepShell('sb_1', randomBytes(256 * 1024));
+  assert.equal(state.takeShell('sb_1'), undefined);
+  state.keepShell('sb_1', randomBytes(255 * 1024));
+  assert.equal(state.takeShell('sb_1')?.length, 255 * 1024);
+  state.keepShell('sb_1', Buffer.alloc(1_052_679, 'a'));
+  assert.equal(state.takeShell('sb_1'), undefined);
 });
 
 test('a second server on the same directory is refused by a sentence', (t) => {

@@ -56,6 +56,8 @@ function watched(live: Live, note: Note): Live {
     activity: () => live.activity(),
     alive: () => live.alive(),
     closed: live.closed,
+    carry: async () => await live.carry?.(),
+    restored: live.restored ?? false,
     endsBecause: (why) => live.endsBecause?.(why),
     claimedBy(row) {
       handedOn = true;

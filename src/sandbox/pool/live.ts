@@ -11,6 +11,10 @@ export interface Live extends AsyncDisposable {
   alive(): boolean;
   /** Settles when the container or its session host is gone for good; a clause such as `its container was killed`. */
   readonly closed: Promise<string>;
+  /** What the idle shell needs to go on in another container, within 2 s; undefined: nothing is to be had. Never rejects. */
+  carry?(): Promise<Uint8Array | undefined>;
+  /** True where the shell began with what another container's had. */
+  readonly restored?: boolean;
   /** Gives the clause that `closed` resolves with when the sandbox ends next, for whoever is at work in it. */
   endsBecause?(why: string): void;
   /** The same sandbox as its new owner's: what callers hold then acts in the owner's name. */

@@ -142,12 +142,14 @@ export class SandboxOpener implements Opener {
     await using held = new AsyncDisposableStack();
     const relay = door && held.use(new EgressRelay(container, log.child({ sandbox: row.handle })));
     const listening = Promise.allSettled([relay?.start()]);
+    const kept = state.takeShell(row.handle);
     const options = {
       token: state.derive('session-host', container.name),
       log: log.child({ sandbox: row.handle }),
       config,
       store: commandStore(state, row.handle),
       budget: this.#budget,
+      ...(fresh && kept && { carried: kept }),
     };
     const host = await (sessionHost
       ? openShellHost(container, options)
@@ -158,6 +160,8 @@ export class SandboxOpener implements Opener {
     if (door) held.use(door);
     const diagnosis = this.#diagnosis(row, container, door);
     if (!fresh) void diagnosis.learn();
+    // The shell lives from here on: what it began with is the past.
+    if (kept) state.keepShell(row.handle, undefined);
     return this.#live(row, { container, host, diagnosis, held: held.move() });
   }
 
@@ -175,6 +179,8 @@ export class SandboxOpener implements Opener {
       alive: () => host.alive(),
       closed: host.closed,
       endsBecause: (why) => host.endsBecause?.(why),
+      carry: () => host.carry(),
+      restored: host.restored,
       claimedBy: (owner) => this.#live(owner, parts),
       [Symbol.asyncDispose]: async () => await held[Symbol.asyncDispose](),
     };
