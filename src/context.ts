@@ -224,6 +224,7 @@ function createPool(config: Config, { registry, audit, limits, recordings, ...pa
     warm: new Map(Object.entries(config.templates).map(([name, { warm }]) => [name, warm])),
     idleTimeout: session.timeout,
     removeAfter: session.remove_after,
+    keepShell: session.keep_shell,
     ...admissionLimits(config, parts.runtime, () => pool.running()),
     cleanupInterval: session.cleanup_interval,
     retention: workspace.retention,

@@ -136,6 +136,11 @@ const session = z.strictObject({
     day,
     'Seconds that a stopped sandbox’s container is kept, which makes its wake quicker, for `max_sessions` of them at most; 0 = not at all.',
   ),
+  keep_shell: setting(
+    flag,
+    true,
+    'Lets the shell of a stopped sandbox go on with its directory, variables and functions when it wakes; they are kept in `server.state_dir`.',
+  ),
   max_sessions: setting(whole(1, 100_000), 100, 'Most sandboxes running at once.'),
   cleanup_interval: setting(seconds(1, day), 300, 'Seconds between sweeps for idle and orphaned sandboxes.'),
   template: setting(name, 'data', 'Template of a sandbox nobody chose one for.'),

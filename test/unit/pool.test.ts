@@ -31,6 +31,8 @@ class Engine implements Opener {
   /** What it says to every removal. */
   refusal: Error | undefined;
   delay = 5;
+  /** How long it takes to have a shell's state. */
+  carrying: Promise<void> = Promise.resolve();
   /** How long removals take. */
   removal: Promise<void> = Promise.resolve();
 
@@ -69,6 +71,10 @@ class Engine implements Opener {
       activity: async () => this.activity,
       alive: () => true,
       closed: closed.promise,
+      carry: async () => {
+        await this.carrying;
+        return Buffer.from(`shell of ${row.handle}`);
+      },
       claimedBy: (owner) => ({ ...live, workspace: { ...live.workspace, handle: owner.handle } }),
       [Symbol.asyncDispose]: async () => {},
     };
@@ -144,6 +150,7 @@ function server(
     warm: new Map(),
     idleTimeout: 3600,
     removeAfter: 3600,
+    keepShell: true,
     maxSandboxes: 10,
     maxPerPrincipal: 0,
     ...entrance,
@@ -232,6 +239,7 @@ test('an idle sandbox is stopped and keeps its workspace; the next call is told 
     woken.lost[0] ?? '',
     /^The sandbox was started anew because it was idle for 0 s: .*the files under \/workspace are kept\.$/,
   );
+  assert.equal(woken.lost[1], 'The shell is a new one, without the directory, variables and functions of the old one.');
   const again = await pool.acquire(chat('a'));
   assert.deepEqual(again.lost, []);
 });
@@ -247,6 +255,34 @@ test('a stopped sandbox loses its container in time, and what it was last used f
   await pool.sweep();
   assert.deepEqual([engine.removed, engine.volumesRemoved], [[handle], []]);
   assert.deepEqual([state.get(handle)?.state, state.get(handle)?.lastUsed], ['idle', lastUsed]);
+});
+
+test('the state of an idle sandbox’s shell is kept, unless that is not wanted or the sandbox is reset', async (t) => {
+  for (const [keepShell, kept] of [
+    [true, 'shell of '],
+    [false, ''],
+  ] as const) {
+    const { pool, state } = bench(t, { idleTimeout: 0, keepShell });
+    const { handle } = await used(pool, 'a');
+    await pool.sweep();
+    assert.equal(Buffer.from(state.takeShell(handle) ?? []).toString(), kept && kept + handle);
+    await pool.recreate(chat('a'), 'container');
+    assert.equal(state.takeShell(handle), undefined);
+  }
+});
+
+test('a call that comes while the shell’s state is fetched keeps the sandbox awake', async (t) => {
+  const { pool, engine } = bench(t, { idleTimeout: 0 });
+  const { handle } = await used(pool, 'a');
+  const fetched = Promise.withResolvers<void>();
+  engine.carrying = fetched.promise;
+  const sweep = pool.sweep();
+  await sleep(20);
+  await using lease = await pool.acquire(chat('a'));
+  fetched.resolve();
+  await sweep;
+  assert.equal(lease.workspace.handle, handle);
+  assert.deepEqual([engine.stopped, engine.removed], [[], []]);
 });
 
 test('where no stopped container is wanted, an idle one is removed at once', async (t) => {

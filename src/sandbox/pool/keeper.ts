@@ -4,7 +4,7 @@ import { isWorking, type Live, type Opener } from './live.ts';
 import { reconcile } from './reconcile.ts';
 import { containerName, newVolume, type Roster } from './roster.ts';
 import type { Container, ContainerRecord, Runtime } from '../runtime.ts';
-import { lostBecause } from './sentences.ts';
+import { lostBecause, shellAfterWake } from './sentences.ts';
 import type { SandboxRow, State } from '../state.ts';
 import { nobody } from './warm.ts';
 import { Timers } from '../shell/timers.ts';
@@ -17,6 +17,8 @@ export interface KeeperOptions {
   readonly log: Logger;
   /** Seconds that a stopped container is kept for a quick wake; 0 = not at all. */
   readonly removeAfter: number;
+  /** Whether an idle sandbox's shell goes on with its directory, variables and functions after its wake. */
+  readonly keepShell: boolean;
   /** Aborts when the server lets go. */
   readonly closing: AbortSignal;
   /** Refuses, makes room, or waits for it, before a container is started; the place is given back when it has. */
@@ -64,7 +66,7 @@ export class Keeper {
   }
 
   /** Ends all that runs, and keeps the container for a quick wake where that is wanted. */
-  async rest(entry: Entry, lost: readonly string[]): Promise<void> {
+  async #rest(entry: Entry, lost: readonly string[]): Promise<void> {
     if (this.#options.removeAfter === 0) return await this.idleOut(entry, lost);
     this.save(entry, { lost });
     await this.#end(entry, (container) => container.stop());
@@ -104,8 +106,11 @@ export class Keeper {
         entry.touch();
         return false;
       }
+      const shell = this.#options.keepShell ? await entry.live.carry?.() : undefined;
+      // From here to where the sandbox is no longer live, nothing may wait: a call could come in between.
       if (!unused()) return false;
-      await this.rest(entry, [lostBecause(`it was idle for ${Math.round(entry.idleSeconds())} s`)]);
+      this.#options.state.keepShell(entry.row.handle, shell);
+      await this.#rest(entry, [lostBecause(`it was idle for ${Math.round(entry.idleSeconds())} s`)]);
       return true;
     });
   }
@@ -113,7 +118,10 @@ export class Keeper {
   /** Removes the container and, unless it is kept, the workspace and the sandbox itself. */
   async end(entry: Entry, keepWorkspace: boolean, why: string): Promise<void> {
     if (entry.ended) return;
-    if (keepWorkspace) return await this.idleOut(entry, [lostBecause(why)]);
+    if (keepWorkspace) {
+      this.#options.state.keepShell(entry.row.handle, undefined);
+      return await this.idleOut(entry, [lostBecause(why)]);
+    }
     await this.#removeContainer(entry);
     await this.#removeWorkspace(entry.row);
     entry.ended = true;
@@ -127,6 +135,7 @@ export class Keeper {
   async recreate(entry: Entry, scope: 'container' | 'workspace'): Promise<void> {
     await this.#removeContainer(entry);
     if (scope === 'workspace') await this.#replaceWorkspace(entry);
+    this.#options.state.keepShell(entry.row.handle, undefined);
     this.save(entry, { state: 'idle', lost: [] });
     this.#log('sandbox.reset', entry, { scope });
     this.#options.roster.settle(entry);
@@ -185,7 +194,7 @@ export class Keeper {
     this.save(entry, { state: 'live' });
     try {
       const live = await this.#options.opener.open(entry.row, this.#options.closing);
-      entry.tell(lost);
+      entry.tell(lost.length > 0 ? [...lost, shellAfterWake(live.restored ?? false)] : []);
       this.save(entry, { lost: [] });
       this.#log('sandbox.started', entry, { template: entry.row.template, woken: lost.length > 0 });
       return live;
@@ -230,8 +239,7 @@ export class Keeper {
   async #removeContainer(entry: Entry): Promise<void> {
     // Until then it is not known whether it has one.
     await this.reconciled();
-    const stopped = entry.row.state === 'stopped' ? await this.#stoppedContainer(entry) : undefined;
-    await stopped?.remove();
+    if (entry.row.state === 'stopped') await (await this.#stoppedContainer(entry))?.remove();
     await this.#end(entry, (container) => container.remove());
   }
 

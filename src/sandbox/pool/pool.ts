@@ -25,6 +25,8 @@ export interface PoolOptions extends AdmissionLimits {
   readonly idleTimeout: number;
   /** Seconds after which a stopped container is removed; 0 = at once. At most `maxSandboxes` are kept. */
   readonly removeAfter: number;
+  /** Whether an idle sandbox's shell goes on with its directory, variables and functions after its wake. */
+  readonly keepShell: boolean;
   /** Sandboxes kept ready, by template. */
   readonly warm: ReadonlyMap<string, number>;
   /** Seconds between two looks for idle and expired sandboxes. */

@@ -2,7 +2,14 @@ import { AppError } from '../../errors.ts';
 
 /** Told to the model after a wake; `why` is a clause. */
 export function lostBecause(why: string): string {
-  return `The sandbox was started anew because ${why}: shell variables, functions, background processes, terminals and /tmp are gone; the files under /workspace are kept.`;
+  return `The sandbox was started anew because ${why}: background processes, terminals and /tmp are gone; the files under /workspace are kept.`;
+}
+
+/** Told after that. */
+export function shellAfterWake(restored: boolean): string {
+  return restored
+    ? 'The shell goes on in its directory, with its variables, functions and options.'
+    : 'The shell is a new one, without the directory, variables and functions of the old one.';
 }
 
 /** The same for a foreign handle as for one that never was. */
