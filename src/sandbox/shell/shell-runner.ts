@@ -52,6 +52,8 @@ export class ShellRunner {
   /** Why no command can run any more. */
   #over: { code: ErrorCode; message: string } | undefined;
   #lastCode = 0;
+  /** Ids of commands that the store knows. */
+  readonly #noted = new Set<string>();
   readonly #sender = (...frames: Uint8Array[]): void => this.#link.send(...frames);
 
   constructor(options: RunnerOptions) {
@@ -325,6 +327,7 @@ export class ShellRunner {
   /** Goes on with a command that an earlier server began. */
   #adopt(state: ChannelState, running: boolean, note: NamedNote | undefined): void {
     const known = note?.kind === 'command' ? note : undefined;
+    if (known) this.#noted.add(known.id);
     const left = known ? (known.deadline - Date.now()) / 1000 : this.#options.timeout;
     const command = this.newCommand(known?.text ?? '', left);
     const ago = known ? Math.max(0, (Date.now() - known.started) / 1000) : 0;
@@ -356,7 +359,7 @@ export class ShellRunner {
 
   #forget(command: Command): void {
     this.#link.send(request.forget(command.channel));
-    this.#options.store?.drop(command.id);
+    if (this.#noted.delete(command.id)) this.#options.store?.drop(command.id);
   }
 
   #note(command: Command): void {
@@ -371,6 +374,7 @@ export class ShellRunner {
       started,
       deadline: started + command.timeout * 1000,
     };
+    this.#noted.add(command.id);
     this.#options.store?.save(command.id, JSON.stringify(note));
   }
 }
