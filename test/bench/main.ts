@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import Docker from 'dockerode';
 import { files } from './files.ts';
+import { idle } from './idle.ts';
 import { known } from './known.ts';
 import { pace } from './pace.ts';
 import { restart } from './restart.ts';
@@ -9,7 +10,7 @@ import { shell } from './shell.ts';
 import { start } from './start.ts';
 import { markdown, ratio, reached, type Row } from './table.ts';
 
-const suites: Record<string, () => Promise<Row[]>> = { shell, pace, start, restart, known, files };
+const suites: Record<string, () => Promise<Row[]>> = { shell, pace, start, idle, restart, known, files };
 
 const asked = process.argv.slice(2);
 const unknown = asked.find((name) => !Object.hasOwn(suites, name));

@@ -10,6 +10,8 @@ import Docker from 'dockerode';
 export class ServerProcess implements AsyncDisposable {
   readonly #env: Record<string, string>;
   readonly #state = mkdtempSync(join(tmpdir(), 'berth-test-'));
+  /** Lines of its log that are errors, and what it wrote besides its log; the first hundred. */
+  readonly complaints: string[] = [];
   #child: ChildProcess | undefined;
   #url = '';
 
@@ -19,9 +21,14 @@ export class ServerProcess implements AsyncDisposable {
 
   /** `env` in the settings' form, e.g. `{ BERTH_SESSION__TIMEOUT: '2' }`. */
   static async start(env: Record<string, string> = {}): Promise<ServerProcess> {
-    const server = new ServerProcess(env);
+    const server = new ServerProcess({ ...env });
     await server.start();
     return server;
+  }
+
+  /** Other settings for its next start. */
+  change(env: Record<string, string>): void {
+    Object.assign(this.#env, env);
   }
 
   /** Without a path, e.g. `http://127.0.0.1:41234`. */
@@ -46,7 +53,10 @@ export class ServerProcess implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
-    this.#url = await listening(child);
+    this.#url = await listening(child, (line) => {
+      const complains = !line.startsWith('{') || /"level":"(error|fatal)"/.test(line);
+      if (complains && this.complaints.length < 100) this.complaints.push(line);
+    });
   }
 
   /** Ends it and waits until it is gone; the exit code, or the signal's name. */
@@ -73,7 +83,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 }
 
-async function listening(child: ChildProcess): Promise<string> {
+async function listening(child: ChildProcess, onLine: (line: string) => void): Promise<string> {
   const stderr: string[] = [];
   const lines = [child.stdout, child.stderr].map((stream) =>
     createInterface({ input: stream as NodeJS.ReadableStream }),
@@ -81,6 +91,7 @@ async function listening(child: ChildProcess): Promise<string> {
   const found = new Promise<string>((found, fail) => {
     for (const line of lines) {
       line.on('line', (text) => {
+        onLine(text);
         if (stderr.push(text) > 200) stderr.shift();
         const url = /"url":"(http:[^"]+)"/.exec(text)?.[1];
         if (url) found(url.replace(/\/mcp$/, ''));
