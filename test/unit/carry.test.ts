@@ -108,7 +108,7 @@ for (const [name, total, bytes] of [
   ['more bytes than it was said to have', 20, 'x'.repeat(11)],
   ['another length in its next part', 21, 'x'],
 ] as const) {
-  test(`a snapshot with ${name} ends the connection for good`, async () => {
+  test(`a snapshot with ${name} ends the connection for good`, { timeout: 10_000 }, async () => {
     const container = new ScriptedHost();
     await using host = await open(container);
     const carried = host.carry();
