@@ -164,6 +164,32 @@ describe('the shell on a real container', { concurrency: 4 }, () => {
     });
   }
 
+  test('what shrugs off a stop is ended by the next one, or at its time', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { shell } = sandbox.host;
+    const deaf = "trap '' INT TERM; while :; do sleep 1; done";
+    const call = await shell.run(deaf, { wait: 0.1 });
+    assert.equal((await shell.stop(call.commandId, 'INT')).status, 'running');
+    assert.equal((await shell.stop(call.commandId, 'KILL')).status, 'cancelled');
+    const timed = await shell.run(deaf, { wait: 0.1, timeout: 4 });
+    assert.equal((await shell.stop(timed.commandId, 'INT')).status, 'running');
+    assert.equal(shown((await shell.run('echo ok')).stdout), 'ok\n');
+    assert.equal((await shell.check(timed.commandId)).status, 'cancelled');
+  });
+
+  test('in a frozen sandbox a command ends at its time, and none waits behind it for ever', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { shell } = sandbox.host;
+    await sandbox.container.pause();
+    const first = shell.run('echo never', { timeout: 0.5 });
+    const stuck = { code: 'timeout', message: /^The command before this one was interrupted and has not ended/ };
+    await assert.rejects(shell.run('echo second'), stuck);
+    assert.equal((await first).status, 'timeout');
+    await assert.rejects(shell.run('echo third'), stuck);
+    await sandbox.container.resume();
+    assert.equal(shown((await shell.run('echo fourth')).stdout), 'fourth\n');
+  });
+
   test('stop reaches the background processes of an ended command', async () => {
     await using sandbox = await shellSandbox(runtime);
     const { shell } = sandbox.host;

@@ -302,6 +302,11 @@ export class Command {
     this.#changed();
   }
 
+  /** Interrupted, and nobody waits for its end any longer; it has not come. */
+  get abandoned(): boolean {
+    return !this.ended && this.#status !== 'running';
+  }
+
   /** Nobody waits any longer: an interrupted command does not report, or an ended one's output does not come. */
   abandon(): void {
     if (this.#status !== 'running') return;

@@ -26,6 +26,14 @@ export function shellDoesNotStart(): AppError {
   );
 }
 
+/** A frozen sandbox ends nothing. */
+export function shellIsStuck(): AppError {
+  return new AppError(
+    'timeout',
+    `The command before this one was interrupted and has not ended within ${startTimeout / 1000} s, so this one did not run. Try again later, or call reset_session with scope "container" for a new sandbox.`,
+  );
+}
+
 export function queueFull(limit: number, current: string): AppError {
   return new AppError(
     'busy',

@@ -10,7 +10,7 @@ import type { OutputLimits } from './output.ts';
 import type { OutputBudget } from './output-budget.ts';
 import * as request from '../host/request.ts';
 import { commandBytes } from './shell-arguments.ts';
-import { didNotRun, queueFull, refusals, shellDoesNotStart, startTimeout } from './shell-refusals.ts';
+import { didNotRun, queueFull, refusals, shellDoesNotStart, shellIsStuck, startTimeout } from './shell-refusals.ts';
 
 export interface RunnerOptions {
   readonly link: HostLink;
@@ -52,6 +52,8 @@ export class ShellRunner {
   /** Why no command can run any more. */
   #over: { code: ErrorCode; message: string } | undefined;
   #lastCode = 0;
+  /** Commands that are being ended by all means; one that was only asked to end is none. */
+  readonly #interrupting = new WeakSet<Command>();
   /** Ids of commands that the store knows. */
   readonly #noted = new Set<string>();
   readonly #sender = (...frames: Uint8Array[]): void => this.#link.send(...frames);
@@ -110,17 +112,19 @@ export class ShellRunner {
   }
 
   async interrupt(command: Command, why: 'timeout' | 'cancelled'): Promise<void> {
-    if (command.ended || command.endedBy) return;
+    if (command.ended || this.#interrupting.has(command)) return;
+    this.#interrupting.add(command);
     command.interruptedBy(why);
     await interrupt(command, this.#sender);
-    if (!command.ended) command.abandon();
+    if (command.ended) return;
+    command.abandon();
+    this.#next();
   }
 
   /** Ends a running command with the given signal first. */
   async stop(command: Command, signal: 'INT' | 'TERM' | 'KILL'): Promise<void> {
     const { channel } = command;
     if (command.ended) return this.#link.send(request.signal(channel, signal, 'tree'));
-    if (command.endedBy) return;
     command.interruptedBy('cancelled');
     this.#link.send(request.signal(channel, 'INT', 'first'), request.signal(channel, signal, 'tree'));
     if (signal !== 'KILL' || (await reportsWithin(command, 1000))) return;
@@ -231,8 +235,8 @@ export class ShellRunner {
   }
 
   #next(): void {
-    if (this.#current || this.#queue.length === 0) return this.#stopWaiting();
-    if (!this.#ready || !this.#link.isAttached) return this.#waitForShell();
+    if (this.#queue.length === 0 || (this.#current && !this.#current.abandoned)) return this.#stopWaiting();
+    if (this.#current || !this.#ready || !this.#link.isAttached) return this.#waitForShell();
     this.#stopWaiting();
     const command = this.#queue.shift();
     if (!command) return;
@@ -243,8 +247,9 @@ export class ShellRunner {
 
   #waitForShell(): void {
     this.#stalled ??= setTimeout(() => {
-      const { code, message } = this.#link.isAttached ? shellDoesNotStart() : unreachable();
-      this.#refuseQueued(code, message);
+      this.#stalled = undefined;
+      const why = this.#link.isAttached ? (this.#current ? shellIsStuck() : shellDoesNotStart()) : unreachable();
+      this.#refuseQueued(why.code, why.message);
     }, startTimeout);
   }
 
