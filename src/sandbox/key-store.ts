@@ -43,6 +43,8 @@ export function openDatabase(directory: string): DatabaseSync {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const db = new DatabaseSync(stateFile(directory), { timeout: 5000 });
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
+  // What a shell went on with may be secret; deleted, it is not to stay on a free page.
+  db.exec('PRAGMA secure_delete = ON;');
   return db;
 }
 
