@@ -52,6 +52,7 @@ for (const [what, env, left] of [
     await run(before, setUp);
     await eventually(async () => String(await containers(server)) === String(left), 30);
     await server.kill('SIGKILL');
+    server.change({ BERTH_SESSION__TIMEOUT: '3600' });
     await server.start();
     const { stdout, lost } = await run(await session(server), look);
     assert.equal(stdout, back);
