@@ -19,6 +19,10 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   test(`a client of the 2025 era goes on with its session, its shell and its command after ${signal}`, async () => {
     await using server = await ServerProcess.start();
     const client = await connect(server.url);
+    await run(client, '(exit 5)');
+    await server.kill(signal);
+    await server.start();
+    assert.equal((await run(client, 'echo $?'))['stdout'], '5\n');
     await run(client, 'cd /tmp; colour=green; greet() { echo "hello $1"; }');
     const begun = await run(client, 'for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done; (exit 7)', { wait: 0.2 });
     assert.equal(begun['status'], 'running');

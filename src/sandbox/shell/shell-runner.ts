@@ -52,6 +52,8 @@ export class ShellRunner {
   /** Why no command can run any more. */
   #over: { code: ErrorCode; message: string } | undefined;
   #lastCode = 0;
+  /** The highest channel whose command has ended. */
+  #lastEnded = 0;
   /** Commands that are being ended by all means; one that was only asked to end is none. */
   readonly #interrupting = new WeakSet<Command>();
   /** Ids of commands that the store knows. */
@@ -199,9 +201,17 @@ export class ShellRunner {
     if (frame.type === 'data') command.data(frame.stream, frame.offset, frame.bytes);
     if (frame.type === 'data' && command !== this.#current) this.#history.grown();
     if (frame.type === 'eof') command.eof(frame.stream);
-    if (frame.type === 'done') command.done(frame);
+    if (frame.type === 'done') this.#done(command, frame);
     if (frame.type === 'error' && !command.ended) this.#refused(command, frame.code);
     return true;
+  }
+
+  /** The end of the newest command is what the next one sees as `$?`, also where it came while no server was there. */
+  #done(command: Command, frame: Extract<LiveFrame, { type: 'done' }>): void {
+    command.done(frame);
+    if (frame.how === 'not_run' || command.channel < this.#lastEnded) return;
+    this.#lastEnded = command.channel;
+    this.#lastCode = frame.code;
   }
 
   /** The sandbox is gone, for a reason given as a clause. */
@@ -313,7 +323,6 @@ export class ShellRunner {
   }
 
   #finish(command: Command): void {
-    this.#lastCode = command.exitCode ?? this.#lastCode;
     if (command.cwd) this.#shell = { ...this.#shell, cwd: command.cwd };
     this.#history.add(command);
     if (command.status === 'running') this.#expectOutput(command);
