@@ -64,6 +64,7 @@ export const commands = {
     rest: 'VERSION',
   },
   soak: { about: 'run for long under random faults', flags: {}, development: true, rest: 'ARGUMENT' },
+  mutants: { about: 'break each defence, and see its test fail', flags: {}, development: true, rest: 'WORD' },
 };
 
 /** A command line that cannot be read. The message is one sentence for the person who typed it. */

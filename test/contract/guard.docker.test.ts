@@ -86,6 +86,7 @@ describe('the guard before a real engine', { timeout: 120_000 }, () => {
     ['secrets', () => ask('GET', '/secrets')],
     ['plugins', () => ask('POST', '/plugins/pull?remote=x')],
     ['a network', () => ask('POST', '/networks/create', { Name: 'x' })],
+    ['the open network, which no template has', () => ask('POST', '/networks/create', openNetworkBody)],
     ['a volume that is a directory of the host', () => ask('POST', '/volumes/create', hostVolume())],
     ['the removal of a volume of another program', () => ask('DELETE', '/volumes/other')],
     ['the removal of a volume that only looks like its own', () => ask('DELETE', `/volumes/${foreignVolume}`)],
@@ -101,6 +102,17 @@ describe('the guard before a real engine', { timeout: 120_000 }, () => {
     Env: [],
     DetachKeys: '',
   });
+
+  const openNetworkBody = {
+    Name: 'berth-open',
+    Driver: 'bridge',
+    CheckDuplicate: true,
+    EnableIPv6: false,
+    Options: {
+      'com.docker.network.bridge.name': 'berth0',
+      'com.docker.network.bridge.enable_icc': 'false',
+    },
+  };
 
   const hostVolume = () => ({
     Name: `berth-${guarded.instance}-host`,

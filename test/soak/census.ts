@@ -12,8 +12,7 @@ export interface Census {
   readonly zombies: number;
 }
 
-export async function census(server: ServerProcess): Promise<Census> {
-  const docker = new Docker();
+export async function census(server: ServerProcess, docker = new Docker()): Promise<Census> {
   const filters = { label: [`berth.instance=${await server.instance()}`] };
   const containers = await docker.listContainers({ filters });
   const states = await Promise.all(containers.map(({ Id }) => processStates(docker, Id)));
@@ -30,7 +29,12 @@ export async function census(server: ServerProcess): Promise<Census> {
 }
 
 async function processStates(docker: Docker, id: string): Promise<string[]> {
-  const top = (await docker.getContainer(id).top({ ps_args: '-eo pid,stat' })) as { Processes: string[][] | null };
+  const asked = docker.getContainer(id).top({ ps_args: '-eo pid,stat' }) as Promise<{ Processes: string[][] | null }>;
+  const top = await asked.catch((error: { statusCode?: number }) => {
+    // It has gone since it was listed.
+    if (error.statusCode === 404 || error.statusCode === 409) return { Processes: null };
+    throw error;
+  });
   // The engine answers null when ps finds none of the processes that it was asked for.
   return (top.Processes ?? []).map(([, state]) => state ?? '');
 }

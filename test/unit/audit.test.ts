@@ -16,6 +16,7 @@ import {
   verifyAuditFiles,
   type AuditFields,
 } from '../../src/sandbox/audit/audit.ts';
+import { chainLine } from '../../src/sandbox/audit/audit-chain.ts';
 import { withCallContext } from '../../src/sandbox/call-context.ts';
 import { metered, workspaceMetrics } from '../../src/sandbox/metrics.ts';
 import { observed, type WorkspaceCall } from '../../src/sandbox/pool/observed.ts';
@@ -182,6 +183,11 @@ describe('verifyAudit', async () => {
       'swapped lines',
       [lines[0], lines[2], lines[1], lines[3]].join('\n'),
       'Line 2 has number 3 where 2 is due: lines are missing or repeated.',
+    ],
+    [
+      'a line before the first',
+      chainLine({ event: 'a' }, { seq: 0, hash: '1'.repeat(64) }).line,
+      'Line 1 has number 1 but follows another line.',
     ],
     ['something else', 'hello', 'Line 1 was changed or is no audit line.'],
     ['an empty line', `${lines[0]}\n\n${lines[1]}`, 'Line 2 was changed or is no audit line.'],

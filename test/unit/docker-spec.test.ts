@@ -74,6 +74,7 @@ test('what a template adds is passed on, and no more', () => {
     mounts: [
       { source: 'models', target: '/models', readOnly: true },
       { source: '/srv/data', target: '/data', readOnly: false },
+      { source: '/srv/books', target: '/books', readOnly: true },
     ],
   });
   const { HostConfig } = createBody(spec, placement);
@@ -89,6 +90,7 @@ test('what a template adds is passed on, and no more', () => {
       VolumeOptions: { NoCopy: true, Labels: {} },
     },
     { Type: 'bind', Source: '/srv/data', Target: '/data', ReadOnly: false, BindOptions: { Propagation: 'rprivate' } },
+    { Type: 'bind', Source: '/srv/books', Target: '/books', ReadOnly: true, BindOptions: { Propagation: 'rprivate' } },
   ]);
 });
 

@@ -6,10 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { buffer, text } from 'node:stream/consumers';
+import { createBody } from '../../src/docker/spec.ts';
+import { specOf } from '../support/docker-runtime.ts';
 import { type TestGuard, testGuard } from '../support/guarded.ts';
 
 const own = 'a'.repeat(64);
 const exec = 'e'.repeat(64);
+const privileged = 'f'.repeat(64);
 const foreign = 'b'.repeat(64);
 
 /** What reached the engine besides the guard's own questions. */
@@ -29,6 +32,9 @@ function fakeEngine(): Server {
       if (request.url === `/containers/${foreign}/json`) return answer.end(inspection(foreign, {}));
       if (request.url === `/exec/${exec}/json`) {
         return answer.end(JSON.stringify({ ContainerID: own, ProcessConfig: { privileged: false } }));
+      }
+      if (request.url === `/exec/${privileged}/json`) {
+        return answer.end(JSON.stringify({ ContainerID: own, ProcessConfig: { privileged: true } }));
       }
       answer.setHeader('set-cookie', 'x=1');
       return answer.end('{}');
@@ -167,6 +173,26 @@ describe('the guard’s wire', () => {
       lines().filter((line) => line.startsWith('DELETE')),
       [],
     );
+  });
+
+  test('creates a container under a name of Berth’s own alone', async () => {
+    const placement = { instance: 'abc', hostVolume: 'berth-session-host-0123456789ab', orphanAfter: 90 };
+    const body = JSON.stringify(createBody(specOf('berth-abc-box'), placement));
+    for (const name of ['?name=other', '?name=berth-session-host-0123456789ab', ''])
+      assert.match(
+        await post(`/containers/create${name}`, body),
+        /^HTTP\/1\.1 403 .*the name is not as Berth sets it/s,
+      );
+    assert.deepEqual(lines(), []);
+    assert.match(await post('/containers/create?name=berth-abc-box', body), /^HTTP\/1\.1 200 /);
+    assert.deepEqual(lines(), ['POST /containers/create?name=berth-abc-box']);
+  });
+
+  test('starts no privileged process, whoever has made it', { timeout: 10_000 }, async () => {
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: tcp\r\n';
+    const start = (id: string) => post(`/exec/${id}/start`, '{"Tty":false}', upgrade);
+    assert.match(await start(privileged), /^HTTP\/1\.1 403 .*A privileged process is not let through\./s);
+    assert.deepEqual(lines(), [`GET /exec/${privileged}/json`]);
   });
 
   test('starts a container with no body, whatever came', async () => {

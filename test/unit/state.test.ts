@@ -40,6 +40,12 @@ test('a sandbox is found by its key and by its handle, by its principal alone', 
   assert.equal(state.find(keyOf('bob', 'handle', 'sb_1')), undefined);
 });
 
+test('a session is known to its principal alone', (t) => {
+  using state = new State(directory(t));
+  state.saveSession({ id: 'session', principal: 'alice', initialize: '{}' });
+  assert.deepEqual([state.session('session', 'alice'), state.session('session', 'bob')], ['{}', undefined]);
+});
+
 test('identity, secret and rows survive a reopening', (t) => {
   const path = directory(t);
   const first = new State(path);
