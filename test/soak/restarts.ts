@@ -39,8 +39,15 @@ async function chat(index: number): Promise<void> {
       if (error instanceof assert.AssertionError) throw error;
       await paused;
       client = await connected(index);
+      await closeTerminals(client);
     }
   }
+}
+
+/** Those that a kill of the server kept the chat from closing. */
+async function closeTerminals(client: BenchClient): Promise<void> {
+  const { sessions } = await client.call('list_shell_sessions');
+  for (const { sessionId } of sessions as { sessionId: string }[]) await client.call('end_shell_session', { sessionId });
 }
 
 async function connected(index: number): Promise<BenchClient> {
@@ -85,4 +92,7 @@ function report(): void {
   const descriptors = settled.map((count) => count.descriptors);
   assert.ok(Math.max(...descriptors) <= Math.min(...descriptors) + 60, 'flat descriptors');
   assert.ok(Math.max(...settled.map((count) => count.residentMiB)) < 512, 'bounded memory');
+  const [early, late] = [settled.slice(0, settled.length / 2), settled.slice(settled.length / 2)];
+  const most = (some: readonly Census[]) => Math.max(...some.map((count) => count.processes));
+  assert.ok(most(late) <= most(early) + 10, 'flat processes');
 }
