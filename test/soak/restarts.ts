@@ -47,7 +47,8 @@ async function chat(index: number): Promise<void> {
 /** Those that a kill of the server kept the chat from closing. */
 async function closeTerminals(client: BenchClient): Promise<void> {
   const { sessions } = await client.call('list_shell_sessions');
-  for (const { sessionId } of sessions as { sessionId: string }[]) await client.call('end_shell_session', { sessionId });
+  for (const { sessionId } of sessions as { sessionId: string }[])
+    await client.call('end_shell_session', { sessionId });
 }
 
 async function connected(index: number): Promise<BenchClient> {
