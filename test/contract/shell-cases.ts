@@ -299,7 +299,12 @@ const death: ShellCase[] = [
   },
   {
     name: 'a shell that dies between calls',
-    steps: [$('(sleep 0.2; kill -9 $$) >/dev/null 2>&1 &'), $('echo ok', 'ok\n', { after: 0.6, restarted: true }), ok],
+    steps: [
+      // The pause lets the subshell get to its redirections, before which it holds the command's pipes.
+      $('(sleep 1; kill -9 $$) >/dev/null 2>&1 & sleep 0.3'),
+      $('echo ok', 'ok\n', { after: 1.5, restarted: true }),
+      ok,
+    ],
   },
   {
     name: 'dying twice',
