@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { text } from 'node:stream/consumers';
 import { after, before, suite, test } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { WebSocket } from 'ws';
 import { allTools } from '../../src/mcp/tool-set.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -102,21 +104,40 @@ suite('two principals', () => {
     ['GET', 'files/secret'],
     ['HEAD', 'files/secret'],
     ['PUT', 'files/secret'],
-    ['GET', 'terminals/TERMINAL'],
   ] as const) {
     test(`${method} ${path} answers for another’s sandbox as for one that does not exist`, async () => {
       const ask = async (sandbox: string) => {
-        const url = `${server.url}/sandboxes/${sandbox}/${path.replace('TERMINAL', ids['TERMINAL'] ?? '')}`;
+        const url = `${server.url}/sandboxes/${sandbox}/${path}`;
         const headers = { authorization: `Bearer ${keys.bob}` };
         const response = await fetch(url, { method, headers, ...(method === 'PUT' && { body: 'mine' }) });
-        const text = await response.text();
-        return { status: response.status, text: text.replace(/"request_id":"[^"]*"/, '') };
+        const said = await response.text();
+        return { status: response.status, text: said.replace(/"request_id":"[^"]*"/, '') };
       };
       const foreign = await ask(handle);
       assert.deepEqual(foreign, await ask(unknown));
       assert.ok(foreign.status >= 400 && foreign.status < 500);
     });
   }
+
+  test('a live terminal answers for another’s sandbox as for one that does not exist', async () => {
+    const ask = async (sandbox: string, key: string) => {
+      const url = `${server.url}/sandboxes/${sandbox}/terminals/${ids['TERMINAL']}`.replace('http', 'ws');
+      const socket = new WebSocket(url, { headers: { authorization: `Bearer ${key}` } });
+      const { promise, resolve, reject } = Promise.withResolvers<readonly [number, string]>();
+      socket.on('error', reject).on('open', () => {
+        resolve([101, '']);
+        socket.terminate();
+      });
+      socket.on('unexpected-response', (_, response) => {
+        text(response).then((said) => resolve([response.statusCode ?? 0, said]), reject);
+      });
+      return await promise;
+    };
+    assert.deepEqual(await ask(handle, keys.ann), [101, '']);
+    const foreign = await ask(handle, keys.bob);
+    assert.deepEqual(foreign, await ask(unknown, keys.bob));
+    assert.equal(foreign[0], 404);
+  });
 
   test('another’s MCP session is as unknown as one that does not exist', async () => {
     const open = await fetch(`${server.url}/mcp`, {

@@ -16,6 +16,13 @@ const tokens = breaking('src/http/identity-open-webui.ts', 'test/mcp/identity.te
 const oidc = breaking('src/http/identity-oidc.ts', 'test/mcp/identity.test.ts');
 const identity = breaking('src/http/identity.ts', http);
 
+const keyNames = `return [key.principal.id, key.scope.kind, 'id' in key.scope ? key.scope.id : ''].join('\\0');
+}
+
+/** Every key that leads to the row: its own, and its handle. */
+function namesOf(row: SandboxRow): string[] {
+  return [\`\${row.principal}`;
+
 /** What keeps callers apart, and strangers out. */
 export const callers = [
   state('a handle is anybody’s', "handle = ? AND principal = ?').get(handle, principal)", "handle = ?').get(handle)"),
@@ -29,7 +36,16 @@ export const callers = [
     'WHERE id = ? AND principal = ?',
     'WHERE id = ? AND ? IS NOT NULL',
   ),
-  roster('a chat of one is the chat of all', 'return [key.principal.id, key.scope.kind', "return ['', key.scope.kind"),
+  roster(
+    'a chat of one is the chat of all',
+    keyNames,
+    keyNames.replace('key.principal.id', "''").replace('${row.principal}', ''),
+  ),
+  breaking('src/sandbox/state.ts', 'test/unit/state.test.ts')(
+    'a kept chat of one is the chat of all',
+    'WHERE principal = ? AND scope_kind = ?',
+    'WHERE ? IS NOT NULL AND scope_kind = ?',
+  ),
   sessions('a session is anybody’s', 'session?.principal.id === caller.principal.id ? session : undefined', 'session'),
   files(
     'files are anybody’s',
@@ -54,7 +70,11 @@ export const callers = [
     'if (!owner) throw refused;',
     "if (!owner) return { principal: { id: 'anonymous' } };",
   ),
-  identity('users of one key are one', 'id: `${prefix}:${boundedId(user.id)}`', 'id: prefix'),
+  breaking('src/http/identity.ts', 'test/mcp/identity.test.ts')(
+    'users of one key are one',
+    'id: `${prefix}:${boundedId(user.id)}`',
+    'id: prefix',
+  ),
   breaking('src/http/identity-keys.ts', http)('any key will do', '(timingSafeEqual(other, hash) ? key : found)', 'key'),
   breaking('src/http/permit.ts', keys)(
     'a key is good for everything',

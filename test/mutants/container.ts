@@ -5,6 +5,7 @@ const body = breaking('src/docker/spec.ts', 'test/unit/docker-spec.test.ts');
 const profile = breaking('config/seccomp.json', 'test/contract/seccomp.test.ts');
 const loop = breaking('src/docker/quota/loop.ts', 'test/contract/quota.docker.test.ts');
 
+const memory = 'Memory: limits.memory,\n    MemorySwap: limits.memory,';
 const unixSockets = `"comment": "Unix sockets.",
       "names": ["socket"],
       "action": "SCMP_ACT_ALLOW",
@@ -26,13 +27,13 @@ export const container = [
   inside('an init stands above the session host', 'Init: false', 'Init: true'),
   inside('what PID 1 writes is kept', "LogConfig: { Type: 'none', Config: {} },\n  RestartPolicy", 'RestartPolicy'),
   inside('no network is the bridge', "none: 'none'", "none: 'bridge'"),
-  inside('more memory than allowed', 'Memory: limits.memory,', 'Memory: limits.memory * 4,'),
+  inside('more memory than allowed', memory, memory.replaceAll('limits.memory', 'limits.memory * 4')),
   inside('swap besides', 'MemorySwap: limits.memory,', 'MemorySwap: limits.memory * 2,'),
   inside('more processes than allowed', 'PidsLimit: limits.pids', 'PidsLimit: limits.pids * 4'),
   inside('more CPU than allowed', 'limits.cpus * 1e9', 'limits.cpus * 2e9'),
   inside('more open files than allowed', 'Hard: limits.nofile', 'Hard: limits.nofile * 4'),
-  inside('core dumps', "{ Name: 'core', Soft: 0, Hard: 0 }", "{ Name: 'core', Soft: 1, Hard: 1 }"),
-  inside('setuid files in /tmp', 'rw,exec,nosuid,nodev', 'rw,exec,nodev'),
+  inside('core dumps', "{ Name: 'core', Soft: 0, Hard: 0 }", "{ Name: 'core', Soft: -1, Hard: -1 }"),
+  inside('setuid files in /tmp', 'rw,exec,nosuid,nodev', 'rw,exec,suid,nodev'),
   inside('/tmp of any size', 'size=${limits.tmp},', ''),
   inside('shared memory of any size', 'ShmSize: 16 * MiB', 'ShmSize: 64 * MiB'),
   inside('the session host can be replaced', 'paths.tools, { readOnly: true }', 'paths.tools, { readOnly: false }'),

@@ -43,8 +43,8 @@ export const limits = [
   ),
   breaking('src/sandbox/pool/keeper.ts', 'test/unit/pool.test.ts')(
     'what a new server does not know yet is not removed',
-    '    await this.reconciled();\n    const stopped',
-    '    const stopped',
+    'await this.reconciled();\n    if (entry.row.state',
+    'if (entry.row.state',
   ),
   breaking('src/docker/quota/reserve.ts', 'test/mcp/isolation.test.ts')(
     'the host’s disk may be filled',
