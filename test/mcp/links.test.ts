@@ -6,8 +6,8 @@ import { startServer, type TestServer } from '../support/server.ts';
 
 const chat = { 'x-librechat-conversation-id': 'chat' };
 
-async function sandbox(server: TestServer, files: Record<string, string> = {}) {
-  const session = await openSession(server, chat);
+async function sandbox(server: TestServer, files: Record<string, string> = {}, headers = chat) {
+  const session = await openSession(server, headers);
   for (const [path, content] of Object.entries(files)) await session.call('upload_file', { path, content });
   const url = async (tool: string, args: object) => {
     const { result } = await session.call(tool, args);
@@ -58,16 +58,19 @@ for (const [name, type, policy, inline] of shown)
     assert.match(download.headers.get('content-disposition') ?? '', /^attachment/);
   });
 
-test('a link is good for its file alone: another path, kind, time or signature is a 404 that tells nothing', async () => {
+test('a link is good for its file alone: another sandbox, path, kind, time or signature is a 404 that tells nothing', async () => {
   await using server = await startServer();
   const { share, url } = await sandbox(server, { 'a.txt': 'a', 'b.txt': 'b' });
+  const other = await sandbox(server, { 'a.txt': 'other' }, { 'x-librechat-conversation-id': 'other' });
   const link = await share('a.txt');
+  const stamp = /\/([0-9a-z]+-[\w-]{22})\//;
   const upload = await url('request_upload', {});
   const forged = [
     link.replace('/a.txt', '/b.txt'),
     link.replace('/a.txt', '/'),
     link.replace('/s/', '/u/'),
-    link.replace(/\/[0-9a-z]+-/, '/zzzzzz-'),
+    link.replace(stamp, (whole) => `/zzzzzz${whole.slice(whole.indexOf('-'))}`),
+    (await other.share('a.txt')).replace(stamp, stamp.exec(link)?.[0] ?? ''),
     link.replace(/-[\w-]{22}\//, '-AAAAAAAAAAAAAAAAAAAAAA/'),
     link.replace(/-[\w-]{22}\//, '-/'),
     upload.replace('/u/', '/s/'),
