@@ -64,16 +64,23 @@ function tooLarge(limit: number): AppError {
 function depthOf(json: string): number {
   let depth = 0;
   let deepest = 0;
-  let inString = false;
-  for (let at = 0; at < json.length; at++) {
+  for (let at = 0; at < json.length && deepest <= maxDepth; at++) {
     const code = json.charCodeAt(at);
-    if (inString) {
-      if (code === 0x5c) at++;
-      else if (code === 0x22) inString = false;
-    } else if (code === 0x22) inString = true;
+    if (code === 0x22) at = endOfString(json, at + 1);
     else if (code === 0x5b || code === 0x7b) deepest = Math.max(deepest, ++depth);
     else if (code === 0x5d || code === 0x7d) depth--;
-    if (deepest > maxDepth) break;
   }
   return deepest;
+}
+
+/** Where the quote is that ends a string; megabytes of a file are one string, and are not looked at one by one. */
+function endOfString(json: string, from: number): number {
+  let end = from - 1;
+  let escapes = 1;
+  while (escapes % 2 === 1) {
+    end = json.indexOf('"', end + 1);
+    if (end < 0) return json.length;
+    for (escapes = 0; json.charCodeAt(end - 1 - escapes) === 0x5c;) escapes++;
+  }
+  return end;
 }

@@ -52,4 +52,8 @@ test('64 levels are deep enough and 65 too deep; brackets in strings are none', 
   assert.ok(await readJson(requestOf(nested(64)), 1000));
   await assert.rejects(readJson(requestOf(nested(65)), 1000), /nested deeper than 64 levels/);
   assert.equal(await readJson(requestOf(`"\\"${'['.repeat(100)}"`), 1000), `"${'['.repeat(100)}`);
+  for (const escapes of ['\\\\', '\\\\\\\\', '\\"\\\\', ''])
+    await assert.rejects(readJson(requestOf(`["${escapes}",${nested(64)}]`), 1000), /nested deeper than 64 levels/);
+  const inside = `"${'['.repeat(100)}\\\\\\"${'['.repeat(100)}"`;
+  assert.equal(await readJson(requestOf(inside), 1000), JSON.parse(inside));
 });
