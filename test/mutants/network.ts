@@ -6,6 +6,8 @@ const target = breaking('src/egress/target.ts', 'test/unit/egress.test.ts');
 const proxy = breaking('src/egress/proxy.ts', 'test/contract/egress.docker.test.ts');
 const doors = breaking('src/egress/doors.ts', 'test/contract/egress.docker.test.ts');
 const open = breaking('src/docker/open-network.ts', 'test/contract/open-network.docker.test.ts');
+/** What another wall stands behind: the engine's own rules between bridges, and its switch between the sandboxes of one. */
+const rules = breaking('src/docker/open-network.ts', 'test/unit/open-network.test.ts');
 
 /** What keeps sandboxes from where they may not connect to. */
 export const network = [
@@ -49,10 +51,10 @@ export const network = [
     '',
   ),
   doors('what is left of ended sandboxes stays', 'if (!handles.has(handle)) rmSync', 'if (false) rmSync'),
-  open('other sandboxes can be reached', '`-A BERTH-OUT -o ${bridge} ${reject}`,', ''),
+  rules('other sandboxes can be reached', '`-A BERTH-OUT -o ${bridge} ${reject}`,', ''),
   open('the host can be reached', '`-A BERTH-IN ${reject}`,', ''),
   open('a cloud’s metadata can be reached', "'169.254.0.0/16',", ''),
-  open('the host’s networks can be reached', "'172.16.0.0/12',", ''),
+  rules('the host’s networks can be reached', "'172.16.0.0/12',", ''),
   open(
     'rules that are gone stay away',
     "if (first === `-A ${chain} ${rule.join(' ')}`) continue;",
