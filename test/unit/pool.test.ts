@@ -501,6 +501,16 @@ async function settled(engine: Engine, opened: number): Promise<void> {
   await sleep(20);
 }
 
+test('the status of what an earlier server left running is that of a running sandbox', async (t) => {
+  const { pool, engine, state } = bench(t);
+  const { handle } = await used(pool, 'a');
+  await pool[Symbol.asyncDispose]();
+  engine.records = [{ id: handle, name: handle, labels: { 'berth.sandbox': handle }, state: 'running', created: 0 }];
+  engine.forget();
+  const status = await server(t, { engine, state }).status(chat('a'));
+  assert.deepEqual([status?.sandbox, status?.state, engine.opened], [handle, 'running', []]);
+});
+
 test('a first call takes a ready sandbox, which no other principal ever gets, and another is made ready', async (t) => {
   const { pool, engine, state } = bench(t, { warm: new Map([['data', 1]]) });
   pool.start();

@@ -48,6 +48,15 @@ export class Keeper {
     return this.hold(entry, entry.found ? await this.#adopt(entry, entry.found) : await this.#open(entry));
   }
 
+  /** The entry's live sandbox where an earlier server left it running; nothing is started. */
+  async adopted(entry: Entry): Promise<Live | undefined> {
+    if (entry.row.state !== 'live') return undefined;
+    return await entry.step(async () => {
+      if (!entry.live) await this.reconciled();
+      return entry.live ?? (entry.found && (await this.start(entry)));
+    });
+  }
+
   /** Makes `live` the entry's, until it ends by itself. */
   hold(entry: Entry, live: Live): Live {
     entry.live = live;

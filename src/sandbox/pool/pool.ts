@@ -138,7 +138,8 @@ export class Pool implements Sandboxes, AsyncDisposable {
     const entry = this.#known(key);
     if (!entry) return null;
     try {
-      return entry.live ? await this.#liveStatus(entry, entry.live) : this.#options.opener.describe(entry.row);
+      const live = entry.live ?? (await this.#keeper.adopted(entry));
+      return live ? await this.#liveStatus(entry, live) : this.#options.opener.describe(entry.row);
     } finally {
       this.#roster.settle(entry);
     }
