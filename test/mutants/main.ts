@@ -1,6 +1,6 @@
 // Breaks each defence once, and runs the test that has to notice. What was broken and not noticed is a survivor.
 // `npm run mutants [-- WORD …]`: only those in whose name, file or test one of the words occurs.
-import { spawn } from 'node:child_process';
+import { spawn, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
@@ -16,6 +16,8 @@ import { network } from './network.ts';
 import { records } from './records.ts';
 
 const root = join(import.meta.dirname, '..', '..');
+/** Milliseconds after which a test that has no end has noticed something. */
+const longest = 400_000;
 const left = new Set(['.git', 'node_modules', 'dist']);
 const words = process.argv.slice(2);
 const wanted = ({ name, file, test }: Mutant) => words.some((word) => `${name} ${file} ${test}`.includes(word));
@@ -25,7 +27,12 @@ const chosen = words.length > 0 ? all.filter(wanted) : all;
 const tree = mkdtempSync(join(tmpdir(), 'berth-mutants-'));
 const faults: string[] = [];
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
-process.once('exit', () => rmSync(tree, { recursive: true, force: true }));
+/** Ends the test that runs, with all that it started. */
+let stop = (): unknown => undefined;
+process.once('exit', () => {
+  stop();
+  rmSync(tree, { recursive: true, force: true });
+});
 cpSync(root, tree, { recursive: true, filter: (path) => !left.has(basename(path)) });
 symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'));
 
@@ -77,11 +84,15 @@ function syntaxErrorOf(file: string, code: string): string | undefined {
 
 /** The name of the first test of a file that fails; `undefined` when all pass. */
 async function failureOf(test: string): Promise<string | undefined> {
-  const options = ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=tap', '--test-timeout=600000'];
+  const options = ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=tap'];
   const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
-  const child = spawn(process.execPath, [...options, test], { cwd: tree, env, stdio: ['ignore', 'pipe', 'ignore'] });
-  const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  const stdio: StdioOptions = ['ignore', 'pipe', 'ignore'];
+  const child = spawn(process.execPath, [...options, test], { cwd: tree, env, stdio, detached: true });
+  stop = () => child.exitCode === null && child.signalCode === null && process.kill(-(child.pid ?? 0), 'SIGKILL');
+  const late = setTimeout(() => stop(), longest);
+  const [output, [code]] = await Promise.all([text(child.stdout!), once(child, 'close')]);
+  clearTimeout(late);
   if (code === 0) return undefined;
   const failed = output.split('\n').flatMap((line) => /^ *not ok \d+ - (.*)/.exec(line)?.[1] ?? []);
-  return failed[0] ?? `exit code ${String(code)}`;
+  return failed[0] ?? (code === null ? 'it had no end' : `exit code ${String(code)}`);
 }
