@@ -66,11 +66,13 @@ test('an access token of the issuer lets its user in, and nothing else does', as
   assert.equal((await callWith(server.mcp, bearer(await sign(good, from.privateKey, 'RS256')))).status, 200);
   assert.deepEqual(server.sandboxes.calls, [`acquire oidc:${from.url}:ada default`]);
   const { privateKey: foreign } = await generateKeyPair('RS256');
+  const endless = new SignJWT(good).setProtectedHeader({ alg: 'RS256', kid: 'one' });
   const refused: [string, string][] = [
     ['another key', await sign(good, foreign, 'RS256')],
     ['another audience', await sign({ ...good, aud: 'other' }, from.privateKey, 'RS256')],
     ['another issuer', await sign({ ...good, iss: 'http://127.0.0.1:1' }, from.privateKey, 'RS256')],
     ['expired', await sign(good, from.privateKey, 'RS256', '-1m')],
+    ['without an end', await endless.sign(from.privateKey)],
     ['the public key as a secret', await sign(good, JSON.stringify(from.jwk), 'HS256')],
     ['unsigned', `${part({ alg: 'none' })}.${part({ ...good, exp: 9_999_999_999 })}.`],
   ];
