@@ -54,7 +54,8 @@ async function attempt(tool: Tool, request: CallRequest, ctx: McpContext) {
     const name = { requestId, principal, secrets, tool: tool.name };
     const result = await withCallContext(name, () => tool.handle(args, call));
     if (request.signal.reason instanceof AppError) throw request.signal.reason;
-    const lost = leases.flatMap((lease) => lease.lost);
+    // A caller who has gone reads nothing: the next one is told.
+    const lost = request.signal.aborted ? [] : leases.flatMap((lease) => lease.lost);
     return { result: respond(result, lost, request.secrets), outcome: result.outcome ?? 'ok' };
   } catch (thrown) {
     const error = request.signal.reason instanceof AppError ? request.signal.reason : thrown;

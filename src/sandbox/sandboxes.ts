@@ -35,7 +35,7 @@ export interface AcquireOptions {
 /** A hold on a sandbox: it is not idled out until every lease is disposed. */
 export interface Lease extends AsyncDisposable {
   readonly workspace: Workspace;
-  /** Sentences: what this wake could not bring back; told to the model once. */
+  /** Sentences: what this wake could not bring back. Whoever reads them tells the model: no later lease has them. */
   readonly lost: readonly string[];
 }
 

@@ -244,6 +244,17 @@ test('an idle sandbox is stopped and keeps its workspace; the next call is told 
   assert.deepEqual(again.lost, []);
 });
 
+test('what a wake could not bring back waits for a call that tells it', async (t) => {
+  const { pool } = bench(t, { idleTimeout: 0 });
+  await used(pool, 'a');
+  await pool.sweep();
+  await used(pool, 'a');
+  await using lease = await pool.acquire(chat('a'));
+  assert.match(lease.lost[0] ?? '', /because it was idle/);
+  await using next = await pool.acquire(chat('a'));
+  assert.deepEqual(next.lost, []);
+});
+
 test('a stopped sandbox loses its container in time, and its retention still counts from its last use', async (t) => {
   const { pool, engine, state } = bench(t, { idleTimeout: 0, removeAfter: 1 });
   const { handle } = await used(pool, 'a');

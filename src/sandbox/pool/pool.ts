@@ -276,13 +276,19 @@ export class Pool implements Sandboxes, AsyncDisposable {
   }
 
   #lease(entry: Entry, live: Live): Lease {
-    const lost = entry.takeLost();
+    let lost: readonly string[] | undefined;
     let held = true;
     const release = async () => {
       if (held) this.#release(entry);
       held = false;
     };
-    return { workspace: live.workspace, lost, [Symbol.asyncDispose]: release };
+    return {
+      workspace: live.workspace,
+      get lost() {
+        return (lost ??= entry.takeLost());
+      },
+      [Symbol.asyncDispose]: release,
+    };
   }
 
   #release(entry: Entry): void {
