@@ -2,7 +2,6 @@ import { breaking } from './mutant.ts';
 
 const limiter = breaking('src/sandbox/limits/limiter.ts', 'test/unit/limits.test.ts');
 const admission = breaking('src/sandbox/pool/admission.ts', 'test/unit/admission.test.ts');
-const pool = breaking('src/sandbox/pool/pool.ts', 'test/unit/pool.test.ts');
 const ended = 'test/mcp/deletion.test.ts';
 const body = breaking('src/http/body.ts', 'test/mcp/http.test.ts');
 const server = breaking('src/http/server.ts', 'test/mcp/vanished.test.ts');
@@ -24,12 +23,16 @@ export const limits = [
   admission('any amount of memory of one', 'memory.each === 0 ||', 'memory.each >= 0 ||'),
   admission('any amount of memory of all', 'if (memory.total > 0 &&', 'if (memory.total < 0 &&'),
   admission('a host without memory takes more', 'return headroom?.shortage();', 'return undefined;'),
-  pool(
+  breaking('src/sandbox/pool/new-row.ts', 'test/unit/pool.test.ts')(
     'any template for everybody',
     'filter((name) => principal.templates?.includes(name) ?? true)',
     'filter(() => true)',
   ),
-  pool('nothing expires', 'row.expires !== null && row.expires <= now', 'false'),
+  breaking('src/sandbox/pool/sweeper.ts', 'test/unit/pool.test.ts')(
+    'nothing expires',
+    'row.expires !== null && row.expires <= now',
+    'false',
+  ),
   breaking('src/sandbox/pool/pool.ts', ended)(
     'what is ended starts anew',
     'if (entry.ended) throw unknownSandbox();',

@@ -5,11 +5,14 @@ import type { Entry } from './entry.ts';
 import { Keeper } from './keeper.ts';
 import type { Key, Principal } from '../key.ts';
 import { isWorking, type Live, type Opener } from './live.ts';
-import { containerName, newHandle, newVolume, Roster } from './roster.ts';
+import { newRow, type NewRow } from './new-row.ts';
+import { newHandle, Roster } from './roster.ts';
 import { Rounds } from '../rounds.ts';
 import type { Runtime } from '../runtime.ts';
 import type { AcquireOptions, Lease, PoolHealth, SandboxInfo, Sandboxes } from '../sandboxes.ts';
-import { nobody, WarmPool } from './warm.ts';
+import { Sweeper } from './sweeper.ts';
+import { Timers } from '../shell/timers.ts';
+import { WarmPool } from './warm.ts';
 import { unknownSandbox } from './sentences.ts';
 import type { SandboxRow, State } from '../state.ts';
 import type { SandboxStatus } from '../workspace.ts';
@@ -35,9 +38,6 @@ export interface PoolOptions extends AdmissionLimits {
   readonly retention: number;
 }
 
-/** Conversations that Open WebUI forgets with the page they are on. */
-const passing = /^(temporary|local):/;
-const day = 86_400_000;
 const adoptionsAtOnce = 4;
 /** Seconds between two looks at the host's memory. */
 const reliefInterval = 5;
@@ -52,8 +52,8 @@ export class Pool implements Sandboxes, AsyncDisposable {
   readonly #keeper: Keeper;
   readonly #admission: Admission;
   readonly #warm: WarmPool;
+  readonly #sweeper: Sweeper;
   #engine: { at: number; info: Promise<PoolHealth['engine']> } | undefined;
-  #sweeping: Promise<void> | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -74,6 +74,13 @@ export class Pool implements Sandboxes, AsyncDisposable {
       closing: this.#closing.signal,
       sizes: options.warm,
       room: () => this.#roomForWarm(),
+    });
+    this.#sweeper = new Sweeper({
+      ...options,
+      closing: this.#closing.signal,
+      roster: this.#roster,
+      keeper: this.#keeper,
+      warm: this.#warm,
     });
   }
 
@@ -107,8 +114,8 @@ export class Pool implements Sandboxes, AsyncDisposable {
     options: { template?: string; ttl?: number; signal?: AbortSignal } = {},
   ): Promise<SandboxInfo> {
     const handle = newHandle();
-    const row = this.#newRow(principal, { kind: 'handle', id: handle }, handle, options);
-    const entry = this.#enter(row, principal);
+    const { template, ttl } = options;
+    const entry = this.#enter({ handle, principal, scope: { kind: 'handle', id: handle }, template, ttl });
     const key: Key = { principal, scope: { kind: 'handle', id: entry.row.handle } };
     try {
       await using lease = await this.acquire(key, options.signal ? { signal: options.signal } : {});
@@ -187,13 +194,12 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   /** Idles out what has been without work for long enough, ends what has expired, forgets old workspaces. */
   sweep(): Promise<void> {
-    this.#sweeping ??= this.#sweep().finally(() => (this.#sweeping = undefined));
-    return this.#sweeping;
+    return this.#sweeper.sweep();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(shuttingDown());
-    await this.#sweeping;
+    await this.#sweeper.settled();
     await this.#warm.letGo();
     const entries = this.#roster.all();
     await Promise.allSettled(entries.map((entry) => entry.step(() => this.#keeper.letGo(entry))));
@@ -214,14 +220,15 @@ export class Pool implements Sandboxes, AsyncDisposable {
     const known = this.#roster.find(key);
     if (known) return known;
     if (key.scope.kind === 'handle') throw unknownSandbox();
-    const row = this.#newRow(key.principal, key.scope, newHandle(), template === undefined ? {} : { template });
-    return this.#enter(row, key.principal);
+    return this.#enter({ ...key, handle: newHandle(), template });
   }
 
-  /** The row's sandbox: a ready one that becomes its owner's, or one that is yet to start. */
-  #enter(row: SandboxRow, { sandboxes }: Principal): Entry {
-    const ready = this.#admission.hasRoomFor(row, sandboxes) ? this.#warm.claim(row) : undefined;
-    if (!ready) this.#options.state.insert(row);
+  /** A new sandbox: a ready one that becomes its owner's, or one that is yet to start. */
+  #enter(what: Omit<NewRow, 'instance' | 'templates'>): Entry {
+    const { state, templates } = this.#options;
+    const row = newRow({ ...what, instance: state.instance, templates });
+    const ready = this.#admission.hasRoomFor(row, what.principal.sandboxes) ? this.#warm.claim(row) : undefined;
+    if (!ready) state.insert(row);
     const entry = this.#roster.remember(ready?.row ?? row);
     if (ready) this.#keeper.hold(entry, ready.live);
     return entry;
@@ -233,36 +240,6 @@ export class Pool implements Sandboxes, AsyncDisposable {
     return this.#options.maxSandboxes - this.#roster.awake().length - this.#warm.size;
   }
 
-  #newRow(
-    principal: Principal,
-    scope: Key['scope'],
-    handle: string,
-    options: { template?: string; ttl?: number },
-  ): SandboxRow {
-    const now = Date.now();
-    return {
-      handle,
-      principal: principal.id,
-      scopeKind: scope.kind,
-      scopeId: 'id' in scope ? scope.id : '',
-      template: this.#template(principal, options.template),
-      volume: newVolume(this.#options.state.instance, handle),
-      state: 'idle',
-      created: now,
-      lastUsed: now,
-      expires: options.ttl === undefined ? null : now + options.ttl * 1000,
-      lost: [],
-    };
-  }
-
-  #template(principal: Principal, asked: string | undefined): string {
-    const allowed = this.#options.templates.filter((name) => principal.templates?.includes(name) ?? true);
-    const chosen = asked ?? allowed[0];
-    if (chosen !== undefined && allowed.includes(chosen)) return chosen;
-    const choice = allowed.length > 0 ? `one of ${allowed.join(', ')}` : 'a template your key may use (it has none)';
-    throw new AppError('invalid_argument', `template: expected ${choice}, got ${JSON.stringify(asked ?? null)}.`);
-  }
-
   /** One start, however many callers wait for it; a caller that gives up leaves it to the others. */
   async #started(entry: Entry, options: AcquireOptions): Promise<Live> {
     using _listening = entry.listen(options.onProgress);
@@ -272,7 +249,11 @@ export class Pool implements Sandboxes, AsyncDisposable {
       if (entry.ended) throw unknownSandbox();
       return await this.#keeper.start(entry);
     });
-    return await raceAbort(starting, options.signal);
+    using timers = new Timers();
+    const cancelled = timers.aborted(options.signal).then(() => {
+      throw new AppError('cancelled', 'The call was cancelled.');
+    });
+    return await Promise.race([starting, cancelled]);
   }
 
   #lease(entry: Entry, live: Live): Lease {
@@ -296,64 +277,6 @@ export class Pool implements Sandboxes, AsyncDisposable {
     if (entry.leases === 0) entry.waiting?.abort(new AppError('cancelled', 'Nobody waits for the sandbox any more.'));
     entry.touch();
     this.#roster.settle(entry);
-  }
-
-  async #sweep(): Promise<void> {
-    for (const entry of this.#roster.all()) {
-      if (this.#closing.signal.aborted) return;
-      await this.#quietly(() => this.#keeper.idleIfUnused(entry, this.#options.idleTimeout));
-    }
-    const rows = this.#options.state.all();
-    const now = Date.now();
-    const owned = rows.filter((row) => row.principal !== nobody);
-    for (const row of this.#stoppedForLong(owned, now)) await this.#quietly(() => this.#clear(row));
-    for (const row of owned) await this.#quietly(() => this.#endWhenOver(row, now));
-    await this.#quietly(() => this.#warm.refresh());
-    await this.#quietly(() => this.#reap(rows));
-  }
-
-  /** Those that are not worth their stopped container any more: too old, or too many. */
-  #stoppedForLong(rows: readonly SandboxRow[], now: number): SandboxRow[] {
-    const { removeAfter, maxSandboxes } = this.#options;
-    const stopped = rows.filter((row) => row.state === 'stopped').toSorted((a, b) => b.lastUsed - a.lastUsed);
-    return stopped.filter((row, place) => place >= maxSandboxes || now - row.lastUsed > removeAfter * 1000);
-  }
-
-  async #clear(row: SandboxRow): Promise<void> {
-    const entry = this.#roster.remember(row);
-    await entry.step(() => this.#keeper.clear(entry));
-  }
-
-  /** Removes what dead instances left, and what never came to run. */
-  async #reap(rows: readonly SandboxRow[]): Promise<void> {
-    const { runtime, state, log } = this.#options;
-    const live = rows.filter((row) => row.state === 'live');
-    const containers = await runtime.reap(new Set(live.map((row) => containerName(state.instance, row.handle))));
-    if (containers.length > 0) log.info({ event: 'containers.reaped', containers });
-  }
-
-  async #quietly(run: () => Promise<unknown>): Promise<void> {
-    try {
-      await run();
-    } catch (err) {
-      this.#options.log.warn({ event: 'sandbox.sweep_failed', err });
-    }
-  }
-
-  async #endWhenOver(row: SandboxRow, now: number): Promise<void> {
-    const expired = row.expires !== null && row.expires <= now;
-    if (!expired && !(row.state !== 'live' && now - row.lastUsed > this.#kept(row))) return;
-    const entry = this.#roster.remember(row);
-    const why = expired ? 'its time to live ended' : 'it was unused for too long';
-    await entry.step(async () => {
-      if (expired || entry.leases === 0) await this.#keeper.end(entry, false, why);
-    });
-  }
-
-  /** Milliseconds for which the workspace of an idle sandbox is kept; a passing conversation comes back soon or never. */
-  #kept(row: SandboxRow): number {
-    if (row.scopeKind === 'conversation' && passing.test(row.scopeId)) return this.#options.idleTimeout * 1000;
-    return this.#options.retention > 0 ? this.#options.retention * day : Infinity;
   }
 
   #stateOf(row: SandboxRow): SandboxInfo['state'] {
@@ -394,18 +317,4 @@ function info(row: SandboxRow, state: SandboxInfo['state']): SandboxInfo {
     created: new Date(row.created).toISOString(),
     expires: row.expires === null ? null : new Date(row.expires).toISOString(),
   };
-}
-
-/** The promise's outcome, or the caller's abort, whichever is first; the work itself goes on for others. */
-async function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return await work;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(new AppError('cancelled', 'The call was cancelled.'));
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
