@@ -19,6 +19,13 @@ async function run(client: RawSession, command: string): Promise<{ stdout: unkno
   return { stdout, lost, text: result?.content?.[0]?.text ?? '' };
 }
 
+/** What the server says of the caller's only sandbox. */
+async function stateOf(client: RawSession): Promise<unknown> {
+  const { result } = await client.call('list_sandboxes', {});
+  const sandboxes = result?.structuredContent?.['sandboxes'] as { state: unknown }[] | undefined;
+  return sandboxes?.[0]?.state;
+}
+
 /** The states of the server's containers. */
 async function containers(server: ServerProcess): Promise<string[]> {
   const filters = { label: [`berth.instance=${await server.instance()}`] };
@@ -50,7 +57,8 @@ for (const [what, env, left] of [
     await using server = await ServerProcess.start({ ...brief, ...env });
     const before = await session(server);
     await run(before, setUp);
-    await eventually(async () => String(await containers(server)) === String(left), 30);
+    await eventually(async () => (await stateOf(before)) === 'idle', 30);
+    assert.deepEqual(await containers(server), left);
     await server.kill('SIGKILL');
     server.change({ BERTH_SESSION__TIMEOUT: '3600' });
     await server.start();
