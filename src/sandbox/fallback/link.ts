@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
-import type { HostLink, LinkEvents, LiveFrame, Pong } from '../host/link.ts';
+import type { HostLink, LinkEvents, LiveFrame, Pong } from '../host/host-link.ts';
 import type { SignalName, SignalScope } from '../host/request.ts';
 import type { Container } from '../runtime.ts';
 import { NonceShell } from './nonce-shell.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../../errors.ts';
 import type { Stream } from '../host/frame.ts';
-import type { LiveFrame } from '../host/link.ts';
+import type { LiveFrame } from '../host/host-link.ts';
 import type { SignalName, SignalScope } from '../host/request.ts';
 import type { Container, Process } from '../runtime.ts';
 import { Timers } from '../shell/timers.ts';

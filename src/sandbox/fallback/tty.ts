@@ -1,5 +1,5 @@
 import { AppError } from '../../errors.ts';
-import type { LiveFrame } from '../host/link.ts';
+import type { LiveFrame } from '../host/host-link.ts';
 import type { SignalName, SignalScope } from '../host/request.ts';
 import type { Container, Process } from '../runtime.ts';
 import { strike } from './kill.ts';

@@ -3,37 +3,12 @@ import { AppError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { Carrier } from './carrier.ts';
 import { Connection } from './connection.ts';
-import { carryLevel, FrameError, protocolVersion, type ChannelState, type HostFrame } from './frame.ts';
+import { carryLevel, FrameError, type HostFrame } from './frame.ts';
+import { type Greeting, GreetingReader } from './greeting.ts';
+import { unreachable, type HostLink, type LinkEvents, type Pong } from './host-link.ts';
 import * as request from './request.ts';
 import type { Container } from '../runtime.ts';
 import { Timers } from '../shell/timers.ts';
-
-/** What the host said of itself when a connection was made. */
-export interface Greeting {
-  readonly boot: bigint;
-  readonly level: number;
-  readonly highest: number;
-  readonly channels: ReadonlyMap<number, ChannelState>;
-  readonly shell: ShellState;
-}
-
-export interface ShellState {
-  readonly generation: number;
-  /** The channel of the command it runs; 0 = idle. */
-  readonly running: number;
-  readonly cwd: string;
-}
-
-/** Frames that come after the greeting. */
-export type LiveFrame = Exclude<HostFrame, { type: 'welcome' | 'channel' | 'ready' | 'pong' | 'snapshot' }>;
-
-export interface LinkEvents {
-  /** A connection is made, for the first time or again; frames follow. */
-  attached(greeting: Greeting): void;
-  frame(frame: LiveFrame): void;
-  /** True while something waits for the host, so that its silence has to be noticed. */
-  waiting(): boolean;
-}
 
 export interface LinkOptions {
   /** 32 bytes. */
@@ -42,43 +17,10 @@ export interface LinkOptions {
   readonly attach?: readonly string[];
 }
 
-export interface Pong {
-  readonly processes: number;
-  readonly terminals: number;
-}
-
-/** How the server speaks to a session host, or to what stands in for one. */
-export interface HostLink extends AsyncDisposable {
-  /** Connects for the first time. Rejects `sandbox_lost`, or `unsupported` where no host answers. */
-  connect(events: LinkEvents): Promise<void>;
-  /** Resolves with a clause such as `its container ended` when the host can't be reached any more. */
-  readonly closed: Promise<string>;
-  readonly isAttached: boolean;
-  /** The host's random number, new for every host. */
-  readonly boot: bigint;
-  /** Resolves when frames can be sent; rejects `sandbox_lost` when they never can. */
-  readonly ready: Promise<void>;
-  /** As `ready`, for a caller that can't wait for ever. Rejects `engine_unavailable`, too. */
-  readyWithin(milliseconds: number): Promise<void>;
-  /** A number for a new command or terminal. Frames that use it must be sent in the order of these numbers. */
-  nextChannel(): number;
-  /** Sends frames; without a connection they are lost, and `attached` is the time to say again what matters. */
-  send(...frames: readonly Uint8Array[]): void;
-  /** Asks the host whether it lives. Rejects `timeout`. */
-  ping(deadline?: number): Promise<Pong>;
-  /** Gives the reason of the end to come, whatever it looks like from here. */
-  endsBecause(why: string): void;
-  /** The idle shell's snapshot for another host, within 2 s; undefined where there is none to be had. Never rejects. */
-  carry?(): Promise<Uint8Array | undefined>;
-  /** Gives a host whose shell has run nothing the snapshot of another; rejects with the reason why it has no effect. */
-  give?(snapshot: Uint8Array): Promise<void>;
-}
-
 const attachCommand = ['/opt/berth/session-host', 'attach'];
 const greetingTimeout = 10_000;
 const pingInterval = 15_000;
 const pingTimeout = 10_000;
-const maxChannels = 4096;
 /** Connections in a row that a living container refused before its host is given up. */
 const maxRefusals = 6;
 const longestPause = 5000;
@@ -335,47 +277,8 @@ export class Link implements HostLink {
   }
 }
 
-/** Why a sandbox does not answer whose container may well run. */
-export function unreachable(): AppError {
-  return new AppError('engine_unavailable', "The sandbox can't be reached at the moment; try again in a few seconds.", {
-    data: { retry_after: 5 },
-  });
-}
-
 class AnotherHost extends Error {
   constructor() {
     super('its container was started anew');
-  }
-}
-
-/** Collects the frames of a greeting. */
-class GreetingReader {
-  readonly #channels = new Map<number, ChannelState>();
-  #welcome: Extract<HostFrame, { type: 'welcome' }> | undefined;
-  #shell: ShellState | undefined;
-
-  /** True when the greeting is complete. */
-  take(frame: HostFrame): boolean {
-    if (frame.type === 'ready') return true;
-    if (frame.type === 'welcome' && !this.#welcome) this.#open(frame);
-    else if (frame.type === 'channel' && this.#welcome) this.#add(frame);
-    else if (frame.type === 'shell' && this.#welcome) this.#shell = frame;
-    else throw new FrameError('the host sent another frame in its greeting');
-    return false;
-  }
-
-  #open(frame: Extract<HostFrame, { type: 'welcome' }>): void {
-    if (frame.version !== protocolVersion) throw new FrameError(`the host speaks version ${frame.version}`);
-    this.#welcome = frame;
-  }
-
-  #add(state: ChannelState): void {
-    if (this.#channels.size === maxChannels) throw new FrameError(`the host lists more than ${maxChannels} channels`);
-    this.#channels.set(state.channel, state);
-  }
-
-  result(): Greeting {
-    if (!this.#welcome || !this.#shell) throw new FrameError('the greeting is incomplete');
-    return { ...this.#welcome, channels: this.#channels, shell: this.#shell };
   }
 }

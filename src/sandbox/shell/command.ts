@@ -1,13 +1,9 @@
 import type { AppError } from '../../errors.ts';
 import type { DoneHow, HostFrame, Stream } from '../host/frame.ts';
 import { Inflow } from '../host/inflow.ts';
-import { Pace } from './pace.ts';
+import { CommandStream } from './command-stream.ts';
 import { KeptOutput, type OutputLimits } from './output.ts';
-import type { Cause, CommandStatus, Output } from '../workspace.ts';
-
-/** Bytes per millisecond, and at once, that one stream may send: a flood costs a part of a core, and never a whole one. */
-const floodRate = 64 * 1024;
-const floodBurst = 256 * 1024 * 1024;
+import type { Cause, CommandStatus } from '../workspace.ts';
 
 export type EndedBy = 'timeout' | 'cancelled' | 'sandbox_lost';
 /** How a command's time in the shell ended. `refused`: it never began; `released`: it goes on without this server. */
@@ -23,74 +19,6 @@ export interface CommandOptions {
   readonly credit: number;
   readonly grant: (channel: number, stream: Stream, limit: number) => void;
   readonly onOutput?: ((stream: 'stdout' | 'stderr', bytes: Uint8Array) => void) | undefined;
-}
-
-/** One stream of a command: how far it came, what is kept of it, and where the command's own part ends. */
-class CommandStream {
-  readonly flow: Inflow;
-  readonly kept: KeptOutput;
-  readonly #onOutput: ((bytes: Uint8Array) => void) | undefined;
-  /** The offset at which the command ended; what follows is its background processes'. */
-  #end: number | undefined;
-  #eof = false;
-  readonly #pace = new Pace(floodRate, floodBurst);
-  #paused = false;
-
-  constructor(flow: Inflow, kept: KeptOutput, onOutput: ((bytes: Uint8Array) => void) | undefined) {
-    this.flow = flow;
-    this.kept = kept;
-    this.#onOutput = onOutput;
-  }
-
-  /** True when no more bytes will come. */
-  get eof(): boolean {
-    return this.#eof;
-  }
-
-  /** True when every byte of the command's own part is here. */
-  get complete(): boolean {
-    return this.#end !== undefined && (this.#eof || this.flow.received >= this.#end);
-  }
-
-  /** What to show of the command's own part. */
-  get shown(): Output {
-    return this.kept.shown(this.#end);
-  }
-
-  data(offset: number, bytes: Uint8Array): void {
-    const lost = this.flow.accept(offset, bytes.length);
-    if (lost > 0) this.kept.drop(lost);
-    this.kept.append(bytes);
-    const own = this.#end === undefined ? bytes : bytes.subarray(0, Math.max(0, this.#end - offset));
-    if (own.length > 0) this.#onOutput?.(own);
-    this.#credit(this.#pace.take(bytes.length));
-  }
-
-  /** Lets the host send more, after a flood's pause. */
-  #credit(pause: number): void {
-    if (pause === 0) return this.flow.consumed(this.flow.received);
-    if (this.#paused) return;
-    this.#paused = true;
-    setTimeout(() => {
-      this.#paused = false;
-      this.flow.consumed(this.flow.received);
-    }, pause).unref();
-  }
-
-  endsAt(offset: number): void {
-    this.#end = offset;
-  }
-
-  close(): void {
-    this.#eof = true;
-    this.kept.shrink();
-  }
-
-  /** The stream goes on at `from`, and what lies before it was lost; returns the limit to follow it with. */
-  resume(from: number): number {
-    if (from > this.flow.received) this.kept.drop(from - this.flow.received);
-    return this.flow.resume(from);
-  }
 }
 
 /** A command for the sandbox's shell, from its call until it is forgotten. */

@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { AppError, type ErrorCode } from '../../errors.ts';
 import { Command, type Report } from './command.ts';
 import { CommandHistory } from './command-history.ts';
-import { bootName, type CommandNote, type CommandStore, type NamedNote } from './command-store.ts';
+import { CommandNotes } from './command-notes.ts';
+import { bootName, type CommandStore, type NamedNote } from './command-store.ts';
 import type { ChannelState, HostErrorCode, Stream } from '../host/frame.ts';
 import { interrupt, reportsWithin } from './interrupt.ts';
-import { unreachable, type Greeting, type HostLink, type LiveFrame, type ShellState } from '../host/link.ts';
+import type { Greeting, ShellState } from '../host/greeting.ts';
+import { unreachable, type HostLink, type LiveFrame } from '../host/host-link.ts';
 import type { OutputLimits } from './output.ts';
 import type { OutputBudget } from './output-budget.ts';
 import * as request from '../host/request.ts';
@@ -56,13 +58,13 @@ export class ShellRunner {
   #lastEnded = 0;
   /** Commands that are being ended by all means; one that was only asked to end is none. */
   readonly #interrupting = new WeakSet<Command>();
-  /** Ids of commands that the store knows. */
-  readonly #noted = new Set<string>();
+  readonly #notes: CommandNotes;
   readonly #sender = (...frames: Uint8Array[]): void => this.#link.send(...frames);
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#link = options.link;
+    this.#notes = new CommandNotes(options.store);
     this.#history = new CommandHistory({
       count: options.history,
       bytes: options.historyBytes,
@@ -237,7 +239,7 @@ export class ShellRunner {
   /** A call returns before the command's end: the command gets a name, and is noted for a later server. */
   keep(command: Command): void {
     command.nameIt(`cmd_q_${randomBytes(6).toString('hex')}`);
-    if (command.begun) this.#note(command);
+    if (command.begun) this.#notes.note(command, this.#boot);
   }
 
   #byChannel(channel: number): Command | undefined {
@@ -295,7 +297,7 @@ export class ShellRunner {
   /** Stays with a command from its beginning in the shell to its end there. */
   async #tend(command: Command, seconds: number): Promise<void> {
     const timer = setTimeout(() => void this.interrupt(command, 'timeout'), Math.min(seconds * 1000, longestTimer));
-    const noted = setTimeout(() => this.#note(command), noteAfter);
+    const noted = setTimeout(() => this.#notes.note(command, this.#boot), noteAfter);
     const report = await command.reported;
     clearTimeout(timer);
     clearTimeout(noted);
@@ -341,7 +343,7 @@ export class ShellRunner {
   /** Goes on with a command that an earlier server began. */
   #adopt(state: ChannelState, running: boolean, note: NamedNote | undefined): void {
     const known = note?.kind === 'command' ? note : undefined;
-    if (known) this.#noted.add(known.id);
+    if (known) this.#notes.knows(known.id);
     const left = known ? (known.deadline - Date.now()) / 1000 : this.#options.timeout;
     const command = this.newCommand(known?.text ?? '', left);
     const ago = known ? Math.max(0, (Date.now() - known.started) / 1000) : 0;
@@ -373,22 +375,6 @@ export class ShellRunner {
 
   #forget(command: Command): void {
     this.#link.send(request.forget(command.channel));
-    if (this.#noted.delete(command.id)) this.#options.store?.drop(command.id);
-  }
-
-  #note(command: Command): void {
-    const now = Date.now();
-    const started = now - command.executionTime * 1000;
-    const { channel, text } = command;
-    const note: CommandNote = {
-      kind: 'command',
-      boot: this.#boot,
-      channel,
-      text,
-      started,
-      deadline: started + command.timeout * 1000,
-    };
-    this.#noted.add(command.id);
-    this.#options.store?.save(command.id, JSON.stringify(note));
+    this.#notes.forget(command.id);
   }
 }

@@ -1,7 +1,8 @@
 import { AppError } from '../../errors.ts';
 import { bootName, type CommandStore, type NamedNote, type TerminalNote } from '../shell/command-store.ts';
 import type { ChannelState } from '../host/frame.ts';
-import type { Greeting, HostLink, LiveFrame } from '../host/link.ts';
+import type { Greeting } from '../host/greeting.ts';
+import type { HostLink, LiveFrame } from '../host/host-link.ts';
 import * as request from '../host/request.ts';
 import type { Size } from './screen.ts';
 import { checkedSize, terminalArgv, terminalCwd, typedBytes, type TypedInput } from './terminal-arguments.ts';
