@@ -77,9 +77,10 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   const recordings = recorder && { recorder, longestWait: config.shell.max_timeout };
   const wraps = { ...(audit && { audit }), ...(limits && { limits }), ...(recordings && { recordings }) };
   const parts = { runtime, state, log, registry, ...wraps };
-  const pool: Pool = stack.use(createPool(config, parts));
+  const cpu = limiter?.countsCpu ? watchCpu(limiter, () => pool, log) : undefined;
+  const pool: Pool = stack.use(createPool(config, { ...parts, ...(cpu && { cpu }) }));
+  if (cpu) stack.use(cpu);
   stack.use(watchDisk(config, { runtime, pool, log }));
-  if (limiter?.countsCpu) stack.use(watchCpu(limiter, pool, log));
   let draining = false;
   const app = createApp({
     config,
@@ -155,6 +156,7 @@ interface PoolParts {
   readonly audit?: AuditLog;
   readonly limits?: { readonly limiter: Limiter; readonly terminals: OpenTerminals };
   readonly recordings?: RecordedOptions;
+  readonly cpu?: CpuWatch;
 }
 
 /** Standard output carries audit lines and nothing else. Throws an `AppError` when the file can't be written. */
@@ -173,11 +175,11 @@ function auditLog({ audit }: Config, log: Logger): AuditLog | undefined {
 /** Seconds between two looks at the CPU time of sandboxes. */
 const cpuInterval = 15;
 
-function watchCpu(limiter: Limiter, pool: Pool, log: Logger): CpuWatch {
+function watchCpu(limiter: Limiter, pool: () => Pool, log: Logger): CpuWatch {
   return new CpuWatch({
     limiter,
-    running: () => pool.lives(),
-    stop: (handle, why) => pool.stop(handle, why),
+    running: () => pool().lives(),
+    stop: (handle, why) => pool().stop(handle, why),
     interval: cpuInterval,
     log,
   });
@@ -196,7 +198,7 @@ function createRecorder({ recordings, server }: Config, log: Logger): Recorder |
   }
 }
 
-function createPool(config: Config, { registry, audit, limits, recordings, ...parts }: PoolParts): Pool {
+function createPool(config: Config, { registry, audit, limits, recordings, cpu, ...parts }: PoolParts): Pool {
   const { session, workspace } = config;
   const subjectOf = (row: SandboxRow) => auditSubject(row, parts.state);
   const policy = createPolicy(config.security);
@@ -226,6 +228,7 @@ function createPool(config: Config, { registry, audit, limits, recordings, ...pa
     removeAfter: session.remove_after,
     keepShell: session.keep_shell,
     ...admissionLimits(config, parts.runtime, () => pool.running()),
+    leaving: cpu && ((row, live) => cpu.last(row, live)),
     cleanupInterval: session.cleanup_interval,
     retention: workspace.retention,
   });

@@ -14,6 +14,16 @@ export const limits = [
   limiter('any number of terminals', 'each.terminals > 0 && own >= each.terminals', 'false'),
   limiter('uploads without end', 'if (used + bytes <= most) return;', 'if (used >= 0) return;'),
   limiter('CPU without end', 'if (most === 0 || used <= most) continue;', 'if (used >= 0) continue;'),
+  breaking('src/sandbox/limits/cpu-watch.ts', 'test/unit/limits.test.ts')(
+    'short sandboxes compute for nothing',
+    'this.#options.limiter.cpu(row.principal, await this.#used(live))',
+    'await this.#used(live)',
+  ),
+  breaking('src/sandbox/pool/keeper.ts', 'test/unit/pool.test.ts')(
+    'ended sandboxes are not counted',
+    'await this.#options.leaving?.(entry.row, live);\n      await end',
+    'await end',
+  ),
   admission(
     'any number of sandboxes',
     'if (taken.size + (this.#queue.inside - this.#starting.size) >= maxSandboxes)',

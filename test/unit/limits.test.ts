@@ -162,6 +162,28 @@ test('a sandbox that goes on computing beyond its owner’s CPU time is stopped;
   assert.deepEqual(stopped, ['busy: your sandboxes have used 4.2 CPU minutes within an hour, and 1 are allowed']);
 });
 
+test('what a sandbox used since the last look counts when it is ended, once', async () => {
+  const { limiter } = bench({ cpuPerHour: 60 });
+  let cpuSeconds = 0;
+  const live = { container: { id: 'short', usage: async () => ({ cpuSeconds }) } } as unknown as Live;
+  const row = { handle: 'short', principal: 'ann' } as SandboxRow;
+  const running = [{ row, live }];
+  using watch = new CpuWatch({
+    limiter,
+    running: () => running,
+    stop: async () => {},
+    interval: 3600,
+    log: pino({ level: 'silent' }),
+  });
+  await watch.look();
+  cpuSeconds = 50;
+  await Promise.all([watch.look(), watch.last(row, live)]);
+  assert.equal(limiter.cpuShortage('ann'), undefined);
+  cpuSeconds = 90;
+  await watch.last(row, live);
+  assert.match(limiter.cpuShortage('ann')?.why ?? '', /^Your sandboxes have used 1.5 CPU minutes within an hour/);
+});
+
 test('an hour’s meter forgets by the minute and says how long it takes', () => {
   let clock = 0;
   const meter = new HourMeter(() => clock);

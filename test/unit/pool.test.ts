@@ -202,6 +202,22 @@ test('the same chat id of two principals is two sandboxes, and a foreign handle 
   await assert.rejects(pool.end(byHandle(theirs.workspace.handle, 'alice')), { code: 'not_found' });
 });
 
+test('a running sandbox is looked at once more before it is stopped, reset, or ended in any way', async (t) => {
+  const looked: string[] = [];
+  const leaving = async ({ handle }: SandboxRow, { container }: Live) => {
+    looked.push(handle);
+    assert.equal(engine.removed.includes(container.name) || engine.stopped.includes(container.name), false);
+  };
+  const { pool, engine } = bench(t, { leaving, idleTimeout: 0 });
+  const [ended, reset, stopped] = [await used(pool, 'a'), await used(pool, 'b'), await used(pool, 'c')];
+  await pool.end(chat('a'));
+  await pool.recreate(chat('b'), 'container');
+  await pool.stop(stopped.handle, 'it was too large');
+  const idled = await used(pool, 'd');
+  await pool.sweep();
+  assert.deepEqual(looked, [ended.handle, reset.handle, stopped.handle, idled.handle]);
+});
+
 test('a start that fails leaves nothing, and the next call tries again', async (t) => {
   const { pool, engine } = bench(t);
   engine.failures.push(new AppError('image_missing', 'No image.'));

@@ -23,8 +23,10 @@ const idleShare = 0.05;
 export class CpuWatch implements Disposable {
   readonly #options: CpuWatchOptions;
   readonly #rounds: Rounds;
-  /** CPU seconds at the last look, by container; what an earlier server counted is not counted again. */
-  #seen: Map<string, number> | undefined;
+  /** CPU seconds when last looked at, by container. */
+  readonly #seen = new Map<string, number>();
+  /** What runs at the first look may be an earlier server's: what that one counted is not counted again. */
+  #first = true;
 
   constructor(options: CpuWatchOptions) {
     this.#options = options;
@@ -32,28 +34,40 @@ export class CpuWatch implements Disposable {
   }
 
   async look(): Promise<void> {
-    const waiting = [...this.#options.running()];
-    const seen = new Map<string, number>();
+    const running = this.#options.running();
+    const waiting = [...running];
     const next = async () => {
-      for (let one = waiting.pop(); one; one = waiting.pop()) await this.#count(one.row, one.live, seen);
+      for (let one = waiting.pop(); one; one = waiting.pop()) await this.#look(one.row, one.live);
     };
     await Promise.all(Array.from({ length: atOnce }, next));
-    this.#seen = seen;
+    this.#first = false;
+    const ids = new Set(running.map(({ live }) => live.container.id));
+    for (const id of this.#seen.keys()) if (!ids.has(id)) this.#seen.delete(id);
+  }
+
+  /** Counts what a sandbox has used since the last look, before it is ended: many short ones are no way around a limit. */
+  async last(row: SandboxRow, live: Live): Promise<void> {
+    if (!this.#first) this.#options.limiter.cpu(row.principal, await this.#used(live));
   }
 
   [Symbol.dispose](): void {
     this.#rounds[Symbol.dispose]();
   }
 
-  async #count(row: SandboxRow, { container }: Live, seen: Map<string, number>): Promise<void> {
-    const usage = await container.usage(AbortSignal.timeout(5000)).catch(() => undefined);
-    const before = this.#seen ? (this.#seen.get(container.id) ?? 0) : usage?.cpuSeconds;
-    const now = usage?.cpuSeconds ?? before;
-    if (now === undefined || before === undefined) return;
-    seen.set(container.id, now);
-    const used = Math.max(0, now - before);
+  async #look(row: SandboxRow, live: Live): Promise<void> {
+    const used = await this.#used(live);
     const { limiter, interval } = this.#options;
     if (limiter.cpu(row.principal, used) && used > interval * idleShare) await this.#stop(row);
+  }
+
+  /** CPU seconds since the last time it was asked. */
+  async #used({ container }: Live): Promise<number> {
+    const usage = await container.usage(AbortSignal.timeout(5000)).catch(() => undefined);
+    if (!usage) return 0;
+    const before = this.#seen.get(container.id) ?? (this.#first ? usage.cpuSeconds : 0);
+    this.#seen.set(container.id, usage.cpuSeconds);
+    // A container that was stopped and started again counts from nothing.
+    return usage.cpuSeconds < before ? usage.cpuSeconds : usage.cpuSeconds - before;
   }
 
   async #stop(row: SandboxRow): Promise<void> {

@@ -25,6 +25,8 @@ export interface KeeperOptions {
   readonly admit: (entry: Entry) => Promise<Disposable>;
   /** Called when a container has gone. */
   readonly freed: () => void;
+  /** Called before a running sandbox is ended, while it can still be looked at. Never rejects. */
+  readonly leaving?: ((row: SandboxRow, live: Live) => Promise<void>) | undefined;
   /** Takes over a ready sandbox that an earlier server left, with its container where that runs. */
   readonly warm: (row: SandboxRow, record?: ContainerRecord) => Promise<void>;
 }
@@ -99,6 +101,7 @@ export class Keeper {
     if (!live) return;
     using timers = new Timers();
     live.endsBecause?.(why);
+    await this.#options.leaving?.(entry.row, live);
     await live.container.remove();
     await Promise.race([live.closed, timers.after(deathNotice)]);
     this.#died(entry, live, why);
@@ -260,6 +263,7 @@ export class Keeper {
     entry.live = undefined;
     if (!live) return;
     try {
+      await this.#options.leaving?.(entry.row, live);
       await end(live.container);
     } catch (error) {
       this.hold(entry, live);

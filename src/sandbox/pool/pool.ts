@@ -30,6 +30,8 @@ export interface PoolOptions extends AdmissionLimits {
   readonly removeAfter: number;
   /** Whether an idle sandbox's shell goes on with its directory, variables and functions after its wake. */
   readonly keepShell: boolean;
+  /** Called before a running sandbox is ended, while it can still be looked at. Never rejects. */
+  readonly leaving?: ((row: SandboxRow, live: Live) => Promise<void>) | undefined;
   /** Sandboxes kept ready, by template. */
   readonly warm: ReadonlyMap<string, number>;
   /** Seconds between two looks for idle and expired sandboxes. */
