@@ -181,14 +181,37 @@ class DockerRuntime implements Runtime {
     using _turn = await this.#turns.take(spec.name, opening.signal);
     using _place = await this.#starts.enter(opening.signal);
     await using undo = new AsyncDisposableStack();
-    const id = await this.#create(spec, opening, undo);
-    await this.#startOver(spec.volume.name, id);
+    const id = await this.#started(spec, opening, undo);
     opening.finish();
     undo.move();
     return new EngineContainer(this.#engine, this.#processes, { id, name: spec.name });
   }
 
-  async #create(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<string> {
+  /**
+   * A container that was there already and that the engine does not start gives way to a new one: an engine that was ended
+   * in the middle of its first start never starts it (“task already exists”).
+   */
+  async #started(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<string> {
+    const { id, found } = await this.#create(spec, opening, undo);
+    try {
+      await this.#startOver(spec.volume.name, id);
+      return id;
+    } catch (error) {
+      if (!found || statusOf(error) !== 500) throw error;
+      this.#options.log.warn({ event: 'sandbox.start_refused', container: spec.name, err: error });
+    }
+    await removeContainer(this.#engine, id);
+    const again = await this.#create(spec, opening, undo);
+    await this.#startOver(spec.volume.name, again.id);
+    return again.id;
+  }
+
+  /** `found`: it was there. */
+  async #create(
+    spec: ContainerSpec,
+    opening: Opening,
+    undo: AsyncDisposableStack,
+  ): Promise<{ id: string; found: boolean }> {
     const [hostVolume, fresh] = await Promise.all([this.#volumes.host(), this.#volumes.workspace(spec.volume)]);
     if (fresh) undo.defer(() => this.#tidy(this.#volumes.remove(spec.volume.name)));
     if (spec.network === 'open') await this.#openNetwork.ready();
@@ -201,10 +224,11 @@ class DockerRuntime implements Runtime {
       return id;
     };
     try {
-      return await create();
+      return { id: await create(), found: false };
     } catch (error) {
       if (statusOf(error) !== 409) throw error;
-      return (await this.#adopt(spec)) ?? (await create());
+      const id = await this.#adopt(spec);
+      return { id: id ?? (await create()), found: id !== undefined };
     }
   }
 

@@ -87,6 +87,24 @@ describe('an engine that fails', { timeout: 180_000 }, () => {
     assert.deepEqual(await runtime.volumes(), []);
   });
 
+  test('that no longer starts a container that was there gets another one in its place, over the same workspace', async () => {
+    const spec = nextSpec();
+    const first = await runtime.open(spec);
+    await sh(first, 'echo kept >/workspace/file');
+    await first.stop();
+    when('POST', new RegExp(`/containers/${first.id}/start`), {
+      status: 500,
+      message: `task ${first.id}: already exists`,
+    });
+    const second = await runtime.open(spec);
+    assert.notEqual(second.id, first.id);
+    assert.equal(await sh(second, 'cat /workspace/file'), 'kept\n');
+    assert.deepEqual(
+      (await ofInstance()).map(({ Id }) => Id),
+      [second.id],
+    );
+  });
+
   test('that answers 304 to a start has started it', async () => {
     const spec = nextSpec();
     const container = await runtime.open(spec);
