@@ -36,7 +36,8 @@ const show2 = (fields: object) => JSON.stringify(fields);
 async function flood(chat: FaultChat): Promise<void> {
   const bytes = between(0, 5_000_000);
   const fields = await ran(chat, `head -c ${bytes} /dev/urandom`);
-  if (fields && fields['stdout_size'] !== bytes) throw chat.wrong(`${bytes} bytes: ${String(fields['stdout_size'])}`);
+  if (fields && fields['stdout_size'] !== bytes)
+    throw chat.wrong(`${bytes} bytes: ${show2({ ...fields, stdout: '' })}`);
 }
 
 /** What the shell knows stays, or its loss is told. */

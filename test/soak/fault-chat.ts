@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { errorTable } from '../../src/errors.ts';
 import { openSession, request, type Message, type RawSession } from '../support/raw.ts';
 import { Belief } from './belief.ts';
+import { ticks } from './ticks.ts';
 import type { World } from './world.ts';
 
 /** An answer that no fault excuses. */
@@ -13,8 +14,8 @@ export type Outcome =
   | { readonly kind: 'refused'; readonly code: string; readonly text: string }
   | { readonly kind: 'dropped' };
 
-/** Milliseconds within which every call ends in some way. */
-const longest = 120_000;
+/** Seconds within which every call ends in some way. */
+const longest = 120;
 
 /** One chat's user. He knows what he wrote, and wonders at everything that he did not. */
 export class FaultChat {
@@ -120,11 +121,11 @@ function isLoss({ shell_restarted: restarted, status }: Record<string, unknown>)
 class Hung extends Error {}
 
 async function withinLimit<T>(work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Hung()), longest);
+  const over = new AbortController();
+  const late = ticks.after(longest, over.signal).then(() => Promise.reject(new Hung()));
   try {
-    return await Promise.race([work, promise]);
+    return await Promise.race([work, late]);
   } finally {
-    clearTimeout(timer);
+    over.abort();
   }
 }

@@ -1,6 +1,7 @@
 import { hostImage, testImage } from '../support/docker-runtime.ts';
 import { OwnEngine } from '../support/own-engine.ts';
 import { ServerProcess } from '../support/server-process.ts';
+import { ticks } from './ticks.ts';
 
 /** Whom a fault strikes: one chat, by its index, or all; `server` is all, and connections may break. */
 export type Victim = number | 'all' | 'server';
@@ -25,6 +26,7 @@ export class World implements AsyncDisposable {
   private constructor(engine: OwnEngine, server: ServerProcess) {
     this.engine = engine;
     this.server = server;
+    ticks.onStandstill((since) => this.#note('all', 'machine stood still', since));
   }
 
   static async create(): Promise<World> {
@@ -49,11 +51,17 @@ export class World implements AsyncDisposable {
       await run();
     } finally {
       harm.going -= 1;
-      harm.ended = performance.now();
-      const at = (time: number) => (time / 1000).toFixed(1);
-      this.#story.push(`${at(begun)}–${at(harm.ended)} ${name} (${victim})`);
-      if (this.#story.length > 12) this.#story.shift();
+      this.#note(victim, name, begun);
     }
+  }
+
+  #note(victim: Victim, name: string, begun: number): void {
+    const harm = this.#harms.get(victim) ?? { going: 0, ended: -Infinity };
+    this.#harms.set(victim, harm);
+    harm.ended = performance.now();
+    const at = (time: number) => (time / 1000).toFixed(1);
+    this.#story.push(`${at(begun)}–${at(harm.ended)} ${name} (${victim})`);
+    if (this.#story.length > 12) this.#story.shift();
   }
 
   /** Whether something that strikes the chat has gone on since a moment, or had not been over for long. */
