@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import type { AppError } from '../../src/errors.ts';
-import type { Output } from '../../src/sandbox/workspace.ts';
+import type { CommandResult, Output } from '../../src/sandbox/workspace.ts';
 import { channelBody, ScriptedHost } from '../support/scripted-host.ts';
 import { notes, open, rejects } from '../support/scripted-session.ts';
 
@@ -252,6 +252,66 @@ test('a broken stream is made again and the output goes on where it was', async 
   container.eof(channel, 1, 0);
   const result = await call;
   assert.deepEqual([shown(result.stdout), result.stdout.dropped, container.attaches], ['one two', 0, 2]);
+});
+
+test('what was forgotten on a broken stream is forgotten again, and displaces nothing that is waited for', async () => {
+  const container = new ScriptedHost();
+  await using host = await open(container);
+  const begin = async () => {
+    const call = host.shell.run('x');
+    return { call, channel: (await container.next('run')).channel };
+  };
+  for (let count = 0; count < 5; count++) {
+    const { call, channel } = await begin();
+    container.answer(channel, 'ok');
+    await call;
+  }
+  const { call, channel } = await begin();
+  container.data(channel, 0, 0, 'one ');
+  container.done(channel, 0, 0, [7, 0]);
+  await sleep(5);
+  for (const forgotten of [1, 2]) assert.equal((await container.next('forget')).channel, forgotten);
+  const ended = (id: number) =>
+    channelBody(id, 1, true, [
+      [0, 2, true],
+      [0, 0, true],
+    ]);
+  const waitedFor = channelBody(channel, 1, true, [
+    [0, 7, true],
+    [0, 0, true],
+  ]);
+  container.highest = channel;
+  container.channels = [...[1, 2, 3, 4, 5].map(ended), waitedFor];
+  container.cut();
+  await container.next('follow');
+  container.data(channel, 0, 4, 'two');
+  container.eof(channel, 0, 7);
+  container.eof(channel, 1, 0);
+  const result = await call;
+  assert.deepEqual([shown(result.stdout), result.background], ['one two', false]);
+  const forgotten = container.requests.filter(({ type }) => type === 9).map((request) => request.channel);
+  assert.deepEqual(forgotten, [1, 2]);
+});
+
+test('an ended command whose output does not come is told of with what is lost', { timeout: 40_000 }, async (t) => {
+  const container = new ScriptedHost();
+  await using host = await open(container);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const call = host.shell.run('x');
+  const { channel } = await container.next('run');
+  container.data(channel, 0, 0, 'one ');
+  container.done(channel, 0, 0, [7, 0]);
+  let result: CommandResult | undefined;
+  void call.then((ended) => (result = ended));
+  for (let turns = 0; turns < 1000 && !result; turns++) {
+    await turn();
+    t.mock.timers.tick(100);
+  }
+  assert.ok(result);
+  assert.deepEqual(
+    [result.status, shown(result.stdout), result.stdout.total, result.stdout.dropped],
+    ['success', 'one ', 7, 3],
+  );
 });
 
 test('a command that a broken stream lost is sent again', async () => {

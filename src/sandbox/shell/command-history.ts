@@ -12,7 +12,10 @@ export interface HistoryOptions {
   readonly forget: (command: Command) => void;
 }
 
-/** The ended commands of a sandbox, the oldest first. Those whose processes still write are the last to go. */
+/**
+ * The ended commands of a sandbox, the oldest first. Those whose processes still write are the last to go, and none goes
+ * whose own output is still on its way: somebody waits for it.
+ */
 export class CommandHistory implements OutputHolder, Disposable {
   readonly #options: HistoryOptions;
   readonly #commands = new Map<number, Command>();
@@ -56,7 +59,8 @@ export class CommandHistory implements OutputHolder, Disposable {
 
   #dropOne(): void {
     const commands = [...this.#commands.values()];
-    const victim = commands.find((command) => command.drained) ?? commands[0];
+    const settled = commands.filter((command) => command.status !== 'running');
+    const victim = settled.find((command) => command.drained) ?? settled[0];
     if (!victim) return;
     this.#commands.delete(victim.channel);
     this.#options.forget(victim);

@@ -17,6 +17,7 @@ export class CommandStream {
   #eof = false;
   readonly #pace = new Pace(floodRate, floodBurst);
   #paused = false;
+  #givenUp = false;
 
   constructor(flow: Inflow, kept: KeptOutput, onOutput: ((bytes: Uint8Array) => void) | undefined) {
     this.flow = flow;
@@ -41,6 +42,7 @@ export class CommandStream {
 
   data(offset: number, bytes: Uint8Array): void {
     const lost = this.flow.accept(offset, bytes.length);
+    if (this.#givenUp) return this.flow.consumed(this.flow.received);
     if (lost > 0) this.kept.drop(lost);
     this.kept.append(bytes);
     const own = this.#end === undefined ? bytes : bytes.subarray(0, Math.max(0, this.#end - offset));
@@ -61,6 +63,13 @@ export class CommandStream {
 
   endsAt(offset: number): void {
     this.#end = offset;
+  }
+
+  /** Waits no longer for the command's own part: what has not come counts as lost, and what comes yet for nothing. */
+  giveUp(): void {
+    if (this.#end === undefined || this.complete) return;
+    this.kept.drop(this.#end - this.flow.received);
+    this.#givenUp = true;
   }
 
   close(): void {

@@ -238,6 +238,7 @@ export class Command {
   /** Nobody waits any longer: an interrupted command does not report, or an ended one's output does not come. */
   abandon(): void {
     if (this.#status !== 'running') return;
+    for (const stream of this.#streams) stream.giveUp();
     this.#settle();
     this.#changed();
   }

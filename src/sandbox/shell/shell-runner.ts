@@ -154,14 +154,17 @@ export class ShellRunner {
     this.#lastCode = 0;
   }
 
-  /** A connection was made. What the host knows and this server does not was begun by an earlier one. */
+  /**
+   * A connection was made. What the host knows at the first one and this server does not was begun by an earlier server;
+   * at a later one it was forgotten here, and the word of that was lost with the connection before.
+   */
   attached(greeting: Greeting, notes: ReadonlyMap<number, NamedNote>): void {
     const first = this.#shell.generation === 0;
     if (first) this.#known = greeting.shell.generation;
     for (const state of greeting.channels.values()) {
-      if (state.kind === 'command' && !this.#byChannel(state.channel)) {
-        this.#adopt(state, greeting.shell.running === state.channel, notes.get(state.channel));
-      }
+      if (state.kind !== 'command' || this.#byChannel(state.channel)) continue;
+      if (first) this.#adopt(state, greeting.shell.running === state.channel, notes.get(state.channel));
+      else this.#link.send(request.forget(state.channel));
     }
     for (const command of this.#history.all()) this.#resume(command, greeting);
     if (this.#current) this.#resume(this.#current, greeting);

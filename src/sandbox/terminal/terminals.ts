@@ -59,6 +59,7 @@ export class Terminals implements TerminalsPort {
   readonly #options: TerminalsOptions;
   readonly #link: HostLink;
   readonly #entries = new Map<number, Entry>();
+  #wasAttached = false;
 
   constructor(options: TerminalsOptions) {
     this.#options = options;
@@ -139,11 +140,17 @@ export class Terminals implements TerminalsPort {
     };
   }
 
-  /** A connection was made: goes on with what is known, and takes over what an earlier server opened. */
+  /**
+   * A connection was made: goes on with what is known. What is not was opened by an earlier server, at the first one; at a
+   * later one it was dropped here, and the host has not heard of it.
+   */
   attached(greeting: Greeting, notes: ReadonlyMap<number, NamedNote>): void {
     for (const state of greeting.channels.values()) {
-      if (state.kind === 'terminal' && !this.#entries.has(state.channel)) this.#adopt(state, notes.get(state.channel));
+      if (state.kind !== 'terminal' || this.#entries.has(state.channel)) continue;
+      if (this.#wasAttached) this.#link.send(request.forget(state.channel));
+      else this.#adopt(state, notes.get(state.channel));
     }
+    this.#wasAttached = true;
     for (const entry of this.#entries.values()) this.#resume(entry, greeting);
   }
 
