@@ -486,6 +486,22 @@ test('only so many ended commands are remembered', async () => {
   assert.equal(Buffer.from((await host.shell.check(ids[2] ?? '')).stdout.bytes).toString(), 'y');
 });
 
+test('only so many of the commands that a host lists are taken over, though none of them settles', async () => {
+  const container = new ScriptedHost();
+  container.highest = 100;
+  container.channels = Array.from({ length: 100 }, (_, i) =>
+    channelBody(i + 1, 1, true, [
+      [0, 9, false],
+      [0, 9, false],
+    ]),
+  );
+  await using _host = await open(container);
+  for (let forgotten = 1; forgotten <= 92; forgotten++)
+    assert.equal((await container.next('forget')).channel, forgotten);
+  await sleep(20);
+  assert.equal(container.requests.filter(({ type }) => type === 9).length, 0);
+});
+
 const refusals: readonly [string, string, object, AppError['code'], RegExp][] = [
   [
     'NUL characters',

@@ -27,7 +27,7 @@ export class CommandHistory implements OutputHolder, Disposable {
   add(command: Command): void {
     if (!command.begun) return;
     this.#commands.set(command.channel, command);
-    if (this.#commands.size > this.#options.count) this.#dropOne();
+    this.#trim();
     this.grown();
   }
 
@@ -57,13 +57,22 @@ export class CommandHistory implements OutputHolder, Disposable {
     return this.#commands.values();
   }
 
-  #dropOne(): void {
+  #trim(): void {
+    for (let victim = this.#victim(); victim; victim = this.#victim()) {
+      this.#commands.delete(victim.channel);
+      this.#options.forget(victim);
+    }
+  }
+
+  /** The next to go, where there are too many. */
+  #victim(): Command | undefined {
+    const { count } = this.#options;
+    if (this.#commands.size <= count) return undefined;
     const commands = [...this.#commands.values()];
-    const settled = commands.filter((command) => command.status !== 'running');
-    const victim = settled.find((command) => command.drained) ?? settled[0];
-    if (!victim) return;
-    this.#commands.delete(victim.channel);
-    this.#options.forget(victim);
+    const settled = commands.filter(({ status }) => status !== 'running');
+    // A host that lists without end what never settles is believed up to here.
+    const last = commands.length > 2 * count ? commands[0] : undefined;
+    return settled.find(({ drained }) => drained) ?? settled[0] ?? last;
   }
 
   /** Bytes held after the oldest commands have given up what is too much. */
