@@ -585,7 +585,12 @@ const hostile: ShellCase[] = [
     name: 'a fork bomb',
     needsHost: true,
     steps: [
-      { run: 'b() { b | b & }; { b; sleep 0.5; kill -9 -1; sleep 0.5; } 2>/dev/null', timeout: 20 },
+      $('mkfifo /tmp/pause'),
+      // The shell itself forks nothing while the bomb holds every place: it would try again for 15 s, and give up.
+      {
+        run: 'b() { b | b & }; { b; read -t 0.5 -u 9; kill -9 -1; sleep 0.5; } 9<>/tmp/pause 2>/dev/null',
+        timeout: 20,
+      },
       { ...ok, after: 1 },
     ],
   },
