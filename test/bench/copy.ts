@@ -4,8 +4,8 @@ import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { quantile, time } from './numbers.ts';
 import { Digester } from './digester.ts';
+import { quantile, time } from './numbers.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { Row } from './table.ts';
 
@@ -15,8 +15,9 @@ const rounds = 5;
 
 /**
  * The same file into and out of the same workspace volume: over HTTP by `curl`, by `docker cp`, and by `docker exec` with
- * a `cat` in the sandbox, which is how far an exec's stream alone gets; and to a server that only digests it. Each is one program beside the engine; they take
- * turns, and nothing waits to be written to the disk when one begins. The client's side of the file is in memory.
+ * a `cat` in the sandbox, which is how far an exec's stream alone gets; in, also to a server that only digests it. Each is
+ * one program beside the engine; they take turns, and nothing waits to be written to the disk when one begins. The
+ * client's side of the file is in memory.
  */
 export async function copies(sandbox: Sandbox): Promise<Row[]> {
   await using own = await ownDirectory();

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { residentMiB } from '../support/memory.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { BenchClient } from './client.ts';
 import { quantile, times } from './numbers.ts';
@@ -114,7 +115,7 @@ async function untilIdle(server: ServerProcess): Promise<void> {
 
 async function serverMiB({ pid }: ServerProcess): Promise<number> {
   await sleep(2000);
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+  return residentMiB(pid);
 }
 
 /** What the host's kernel could not give to others. */

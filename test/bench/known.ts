@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { State } from '../../src/sandbox/state.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { BenchClient } from './client.ts';
-import { residentMiB } from './memory.ts';
+import { residentMiB } from '../support/memory.ts';
 import { quantile, times } from './numbers.ts';
 import type { Row } from './table.ts';
 

@@ -1,6 +1,6 @@
 import { ServerProcess } from '../support/server-process.ts';
 import { BenchClient } from './client.ts';
-import { residentMiB } from './memory.ts';
+import { residentMiB } from '../support/memory.ts';
 import { quantile, time, times } from './numbers.ts';
 import { RawContainer } from './raw.ts';
 import type { Row } from './table.ts';

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { newHandle, newVolume } from '../../src/sandbox/pool/roster.ts';
 import { State, type SandboxRow } from '../../src/sandbox/state.ts';
+import { residentMiB } from '../support/memory.ts';
 import { openSession, request, type RawSession } from '../support/raw.ts';
 import { eventually } from '../support/run.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -59,6 +60,7 @@ test(
     };
     const few = await rounds(handles.slice(0, 1000), 2);
     const all = await rounds(handles, 1);
+    assert.ok(residentMiB(server.pid) < 300);
     assert.ok(few > MiB && all - few < 2 * MiB, `${few} bytes with a thousand, ${all} with all`);
   },
 );

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import Docker from 'dockerode';
+import { residentMiB } from '../support/memory.ts';
 import type { ServerProcess } from '../support/server-process.ts';
 
 /** What there is at one moment. */
@@ -19,9 +20,7 @@ export async function census(server: ServerProcess, docker = new Docker()): Prom
   const all = states.flat();
   return {
     descriptors: readdirSync(`/proc/${server.pid}/fd`).length,
-    residentMiB: Math.round(
-      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))?.[1]) / 1024,
-    ),
+    residentMiB: Math.round(residentMiB(server.pid)),
     containers: containers.length,
     processes: all.length,
     zombies: all.filter((state) => state.startsWith('Z')).length,

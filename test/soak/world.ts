@@ -43,8 +43,7 @@ export class World implements AsyncDisposable {
 
   /** Does something bad, and keeps in mind whom it strikes, and until when. */
   async strike(victim: Victim, name: string, run: () => Promise<unknown>): Promise<void> {
-    const harm = this.#harms.get(victim) ?? { going: 0, ended: -Infinity };
-    this.#harms.set(victim, harm);
+    const harm = this.#harmOf(victim);
     const begun = performance.now();
     harm.going += 1;
     try {
@@ -56,8 +55,7 @@ export class World implements AsyncDisposable {
   }
 
   #note(victim: Victim, name: string, begun: number): void {
-    const harm = this.#harms.get(victim) ?? { going: 0, ended: -Infinity };
-    this.#harms.set(victim, harm);
+    const harm = this.#harmOf(victim);
     harm.ended = performance.now();
     const at = (time: number) => (time / 1000).toFixed(1);
     this.#story.push(`${at(begun)}–${at(harm.ended)} ${name} (${victim})`);
@@ -72,6 +70,12 @@ export class World implements AsyncDisposable {
   /** Whether the server was away for a while since a moment. */
   serverAway(since: number): boolean {
     return this.#harmed('server', since);
+  }
+
+  #harmOf(victim: Victim): Harm {
+    const harm = this.#harms.get(victim) ?? { going: 0, ended: -Infinity };
+    this.#harms.set(victim, harm);
+    return harm;
   }
 
   get story(): string {
