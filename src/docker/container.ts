@@ -1,5 +1,6 @@
+import type Docker from 'dockerode';
 import type { Container, ContainerState, ExecOptions, Process, Usage } from '../sandbox/runtime.ts';
-import type { AppError } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import { abortable, type Engine } from './client.ts';
 import { removeContainer } from './containers.ts';
 import { statusOf } from './errors.ts';
@@ -24,11 +25,16 @@ export class EngineContainer implements Container {
     return this.#processes.start(this.id, argv, options);
   }
 
+  /** Asks twice: an engine that failed to collect the figures has them at its next attempt, a second later. */
   async usage(signal?: AbortSignal): Promise<Usage> {
-    const asked = { stream: false, 'one-shot': true } as const;
-    return usageOf(
-      await this.#call('measure a sandbox', (abortSignal) => this.#api.stats(abortable(asked, abortSignal)), signal),
-    );
+    for (let attempts = 1; ; attempts++) {
+      const usage = usageOf(await this.#stats(signal));
+      if (usage) return usage;
+      const { running } = await this.state(signal);
+      if (!running) throw new AppError('sandbox_lost', 'The sandbox has stopped.');
+      if (attempts === 2)
+        throw new AppError('engine_unavailable', 'The container engine has no figures of the sandbox.');
+    }
   }
 
   async state(signal?: AbortSignal): Promise<ContainerState> {
@@ -66,6 +72,11 @@ export class EngineContainer implements Container {
     // A stalled stream can hold the container's lock, so no connection outlives the wish to remove.
     this.#processes.drop(this.id);
     await removeContainer(this.#engine, this.id);
+  }
+
+  #stats(signal?: AbortSignal): Promise<Docker.ContainerStats> {
+    const asked = { stream: false, 'one-shot': true } as const;
+    return this.#call('measure a sandbox', (abortSignal) => this.#api.stats(abortable(asked, abortSignal)), signal);
   }
 
   get #api() {

@@ -120,6 +120,7 @@ export interface Container {
   readonly name: string;
   /** Starts a process as the sandbox's own user. Rejects with `sandbox_lost` when the container is gone. */
   exec(argv: readonly string[], options?: ExecOptions): Promise<Process>;
+  /** Rejects with `sandbox_lost` when the container does not run, `engine_unavailable` when there are no figures. */
   usage(signal?: AbortSignal): Promise<Usage>;
   state(signal?: AbortSignal): Promise<ContainerState>;
   pause(): Promise<void>;

@@ -79,6 +79,7 @@ export function runtimeContract(name: string, start: () => Promise<Subject>): vo
         await first.stop();
         await assert.rejects(process.wait(), { code: 'sandbox_lost' });
         assert.equal((await first.state()).running, false);
+        await assert.rejects(first.usage(), { code: 'sandbox_lost' });
         assert.equal((await subject.runtime.find(spec.name))?.state, 'exited');
         const second = await subject.runtime.open(spec);
         assert.equal(second.id, first.id);
@@ -263,7 +264,9 @@ export function runtimeContract(name: string, start: () => Promise<Subject>): vo
         const { pids } = await shared.usage();
         for (let round = 0; round < 10; round++) await Promise.all(Array.from({ length: 10 }, () => cutShort(shared)));
         await eventually(() => readdirSync('/proc/self/fd').length <= before + 12);
-        await eventually(async () => (await shared.usage()).pids <= pids);
+        await eventually(async () => (await shared.usage()).pids <= pids).catch(async () =>
+          assert.fail(`still there: ${await sh(shared, 'cat /proc/[0-9]*/cmdline | tr "\\0" " "')}`),
+        );
       });
 
       test('answers the same code to every wait', async () => {

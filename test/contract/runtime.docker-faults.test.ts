@@ -148,6 +148,18 @@ describe('an engine that fails', { timeout: 180_000 }, () => {
     assert.equal(await sh(await runtime.open(reopened), 'echo mine > file; cat file'), 'mine\n');
   });
 
+  test('that fails to collect figures is asked once more, and none of them is taken for nothing used', async () => {
+    const container = await runtime.open(nextSpec());
+    const none = { read: '0001-01-01T00:00:00Z', pids_stats: {}, cpu_stats: { cpu_usage: {} }, memory_stats: {} };
+    when('GET', /\/stats\?/, { answer: none }, 1);
+    assert.ok((await container.usage()).pids >= 1);
+    when('GET', /\/stats\?/, { answer: none });
+    await assert.rejects(container.usage(), {
+      code: 'engine_unavailable',
+      message: 'The container engine has no figures of the sandbox.',
+    });
+  });
+
   test('that restarts mid-command is told, and the sandbox is found again', async () => {
     const container = await runtime.open(nextSpec());
     const process = await container.exec(['sleep', '60']);

@@ -247,7 +247,7 @@ class FakeContainer implements Container {
 
   async usage(): Promise<Usage> {
     await this.#runtime.fault('usage', this.name);
-    this.#mustExist();
+    if (!(await this.state()).running) throw new AppError('sandbox_lost', 'The sandbox has stopped.');
     return { memory: 1024 ** 2, memoryLimit: 1024 ** 3, cpuSeconds: 0, pids: 1 + this.#processes.size, pidsLimit: 256 };
   }
 
