@@ -72,7 +72,7 @@ export class FallbackLink implements HostLink {
     if (this.#options.used) await this.#endLeftovers();
     this.#shell = await this.#newShell(this.#options.cwd);
     this.#events = events;
-    events.attached({ boot: this.boot, level: 0, highest: 0, channels: new Map(), shell: this.#state() });
+    events.attached({ boot: this.boot, level: 0, highest: 0, channels: new Map(), shell: this.#state() }, true);
     // The shell that callers know is gone; the first result of this one says so.
     if (this.#options.used) this.#tellOfShell();
     void this.#keepShell(this.#shell);

@@ -7,7 +7,7 @@ export type LiveFrame = Exclude<HostFrame, { type: 'welcome' | 'channel' | 'read
 
 export interface LinkEvents {
   /** A connection is made, for the first time or again; frames follow. */
-  attached(greeting: Greeting): void;
+  attached(greeting: Greeting, first: boolean): void;
   frame(frame: LiveFrame): void;
   /** True while something waits for the host, so that its silence has to be noticed. */
   waiting(): boolean;

@@ -164,6 +164,7 @@ export class Link implements HostLink {
 
   #welcome(connection: Connection, greeting: Greeting): void {
     if (this.#boot !== undefined && this.#boot !== greeting.boot) throw new AnotherHost();
+    const first = this.#boot === undefined;
     this.#boot = greeting.boot;
     this.#level = greeting.level;
     this.#highest = Math.max(this.#highest, greeting.highest);
@@ -171,7 +172,7 @@ export class Link implements HostLink {
     this.#isAttached = true;
     this.#heartbeat = setInterval(() => void this.#checkPulse(connection), pingInterval).unref();
     this.#attached.resolve();
-    this.#events?.attached(greeting);
+    this.#events?.attached(greeting, first);
   }
 
   #receive(frame: HostFrame): void {

@@ -139,10 +139,10 @@ class Host implements SessionHost, LinkEvents {
     return await this.#link.carry?.();
   }
 
-  attached(greeting: Greeting): void {
-    const notes = loadNotes(this.#store, bootName(greeting.boot));
-    this.#runner.attached(greeting, notes);
-    this.terminals.attached(greeting, notes);
+  attached(greeting: Greeting, first: boolean): void {
+    const inherited = first ? loadNotes(this.#store, bootName(greeting.boot)) : undefined;
+    this.#runner.attached(greeting, inherited);
+    this.terminals.attached(greeting, inherited);
   }
 
   frame(frame: LiveFrame): void {

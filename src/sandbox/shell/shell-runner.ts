@@ -155,15 +155,15 @@ export class ShellRunner {
   }
 
   /**
-   * A connection was made. What the host knows at the first one and this server does not was begun by an earlier server;
-   * at a later one it was forgotten here, and the word of that was lost with the connection before.
+   * A connection was made. What the host knows at the first one and this server does not was begun by an earlier server,
+   * whose notes are inherited; at a later one it was forgotten here, and the word of that was lost with the connection
+   * before.
    */
-  attached(greeting: Greeting, notes: ReadonlyMap<number, NamedNote>): void {
-    const first = this.#shell.generation === 0;
-    if (first) this.#known = greeting.shell.generation;
+  attached(greeting: Greeting, inherited: ReadonlyMap<number, NamedNote> | undefined): void {
+    if (inherited) this.#known = greeting.shell.generation;
     for (const state of greeting.channels.values()) {
       if (state.kind !== 'command' || this.#byChannel(state.channel)) continue;
-      if (first) this.#adopt(state, greeting.shell.running === state.channel, notes.get(state.channel));
+      if (inherited) this.#adopt(state, greeting.shell.running === state.channel, inherited.get(state.channel));
       else this.#link.send(request.forget(state.channel));
     }
     for (const command of this.#history.all()) this.#resume(command, greeting);

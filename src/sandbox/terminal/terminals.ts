@@ -59,7 +59,6 @@ export class Terminals implements TerminalsPort {
   readonly #options: TerminalsOptions;
   readonly #link: HostLink;
   readonly #entries = new Map<number, Entry>();
-  #wasAttached = false;
 
   constructor(options: TerminalsOptions) {
     this.#options = options;
@@ -141,16 +140,15 @@ export class Terminals implements TerminalsPort {
   }
 
   /**
-   * A connection was made: goes on with what is known. What is not was opened by an earlier server, at the first one; at a
-   * later one it was dropped here, and the host has not heard of it.
+   * A connection was made: goes on with what is known. What is not was opened by an earlier server, at the first one, whose
+   * notes are inherited; at a later one it was dropped here, and the host has not heard of it.
    */
-  attached(greeting: Greeting, notes: ReadonlyMap<number, NamedNote>): void {
+  attached(greeting: Greeting, inherited: ReadonlyMap<number, NamedNote> | undefined): void {
     for (const state of greeting.channels.values()) {
       if (state.kind !== 'terminal' || this.#entries.has(state.channel)) continue;
-      if (this.#wasAttached) this.#link.send(request.forget(state.channel));
-      else this.#adopt(state, notes.get(state.channel));
+      if (inherited) this.#adopt(state, inherited.get(state.channel));
+      else this.#link.send(request.forget(state.channel));
     }
-    this.#wasAttached = true;
     for (const entry of this.#entries.values()) this.#resume(entry, greeting);
   }
 
