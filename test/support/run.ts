@@ -33,8 +33,8 @@ export async function sh(container: Container, script: string): Promise<string> 
   return stdout;
 }
 
-/** Waits until `holds` does, at most `seconds`. */
-export async function eventually(holds: () => boolean | Promise<boolean>, seconds = 5): Promise<void> {
+/** Waits until `holds` does, at most `seconds`: by default, for longer than a busy machine stands still. */
+export async function eventually(holds: () => boolean | Promise<boolean>, seconds = 20): Promise<void> {
   for (const end = performance.now() + seconds * 1000; performance.now() < end;) {
     if (await holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
