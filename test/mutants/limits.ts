@@ -64,6 +64,11 @@ export const limits = [
     'free < quota.reserve',
     'false',
   ),
+  breaking('src/docker/usage.ts', 'test/contract/runtime.docker-faults.test.ts')(
+    'an answer without figures is nothing used',
+    'if (!(Date.parse(stats.read) > 0)) return undefined;',
+    '',
+  ),
   breaking('src/sandbox/pool/disk-watch.ts', 'test/unit/disk-watch.test.ts')(
     'workspaces outgrow their size',
     'if (size <= limit) continue;',
