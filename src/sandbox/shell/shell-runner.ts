@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { AppError, type ErrorCode } from '../../errors.ts';
-import { Command, type Report } from './command.ts';
+import { Command } from './command.ts';
 import { CommandHistory } from './command-history.ts';
 import { CommandNotes } from './command-notes.ts';
 import { bootName, type CommandStore, type NamedNote } from './command-store.ts';
@@ -12,6 +12,7 @@ import type { OutputLimits } from './output.ts';
 import type { OutputBudget } from './output-budget.ts';
 import * as request from '../host/request.ts';
 import { commandBytes } from './shell-arguments.ts';
+import { ShellLife } from './shell-life.ts';
 import { didNotRun, queueFull, refusals, shellDoesNotStart, shellIsStuck, startTimeout } from './shell-refusals.ts';
 
 export interface RunnerOptions {
@@ -42,14 +43,7 @@ export class ShellRunner {
   readonly #history: CommandHistory;
   readonly #queue: Command[] = [];
   #current: Command | undefined;
-  #shell: ShellState = { generation: 0, running: 0, cwd: '' };
-  /** The generation of the shell that callers know of. */
-  #known = 0;
-  /** False from the shell's end until the next one has started. */
-  #ready = false;
-  /** The shell's end was part of a result; the one that follows is no news. */
-  #deathTold = false;
-  #restarted = Promise.withResolvers<void>();
+  readonly #shell = new ShellLife();
   #stalled: NodeJS.Timeout | undefined;
   /** Why no command can run any more. */
   #over: { code: ErrorCode; message: string } | undefined;
@@ -74,7 +68,7 @@ export class ShellRunner {
   }
 
   get cwd(): string {
-    return this.#shell.cwd;
+    return this.#shell.state.cwd;
   }
 
   get busy(): boolean {
@@ -140,14 +134,13 @@ export class ShellRunner {
     await this.#link.readyWithin(startTimeout);
     this.#refuseQueued('cancelled', 'The shell was reset before this command had its turn; it did not run.');
     this.#current?.interruptedBy('cancelled');
-    this.#ready = false;
-    this.#deathTold = true;
+    this.#shell.ends();
     this.#link.send(request.reset(false));
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(shellDoesNotStart()), startTimeout);
     const lost = this.#link.closed.then(() => this.#link.ready);
     try {
-      await Promise.race([this.#restarted.promise, lost, late.promise]);
+      await Promise.race([this.#shell.restarted, lost, late.promise]);
     } finally {
       clearTimeout(timer);
     }
@@ -160,7 +153,7 @@ export class ShellRunner {
    * before.
    */
   attached(greeting: Greeting, inherited: ReadonlyMap<number, NamedNote> | undefined): void {
-    if (inherited) this.#known = greeting.shell.generation;
+    if (inherited) this.#shell.toldOf(greeting.shell.generation);
     for (const state of greeting.channels.values()) {
       if (state.kind !== 'command' || this.#byChannel(state.channel)) continue;
       if (inherited) this.#adopt(state, greeting.shell.running === state.channel, inherited.get(state.channel));
@@ -172,31 +165,14 @@ export class ShellRunner {
     this.shellIs(greeting.shell);
   }
 
-  shellIs(shell: ShellState): void {
-    const restarted = shell.generation !== this.#shell.generation;
-    this.#shell = shell;
-    this.#ready = true;
-    if (restarted) {
-      if (this.#deathTold) this.#known = shell.generation;
-      else this.#tellOfRestart(shell.generation);
-      this.#deathTold = false;
-      this.#restarted.resolve();
-      this.#restarted = Promise.withResolvers();
-    }
+  shellIs(state: ShellState): void {
+    this.#shell.is(state, this.#current);
     this.#next();
   }
 
   /** The shell as it is now is the first that callers know of. */
   begins(): void {
-    this.#known = this.#shell.generation;
-  }
-
-  /** A shell that had died unnoticed is replaced when the next command comes. */
-  #tellOfRestart(generation: number): void {
-    const command = this.#current;
-    if (!command || command.ended || command.generation === 0) return;
-    command.shellWasLost = true;
-    this.#known = generation;
+    this.#shell.toldOf();
   }
 
   /** False when no command has the frame's channel. */
@@ -251,7 +227,7 @@ export class ShellRunner {
 
   #next(): void {
     if (this.#queue.length === 0 || (this.#current && !this.#current.abandoned)) return this.#stopWaiting();
-    if (this.#current || !this.#ready || !this.#link.isAttached) return this.#waitForShell();
+    if (this.#current || !this.#shell.isReady || !this.#link.isAttached) return this.#waitForShell();
     this.#stopWaiting();
     const command = this.#queue.shift();
     if (!command) return;
@@ -279,9 +255,8 @@ export class ShellRunner {
 
   #begin(command: Command): void {
     const channel = this.#link.nextChannel();
-    command.begin(channel, this.#idOf(channel), this.#shell);
-    command.shellWasLost ||= this.#shell.generation > this.#known;
-    this.#known = this.#shell.generation;
+    command.begin(channel, this.#idOf(channel), this.#shell.state);
+    this.#shell.begins(command);
     this.#send(command);
   }
 
@@ -306,18 +281,10 @@ export class ShellRunner {
     clearTimeout(noted);
     if (report === 'released') return;
     this.#current = undefined;
-    if (report === 'shell_died' || report === 'not_run') this.#shellDied(command, report);
+    if (report === 'shell_died' || report === 'not_run') this.#shell.endedUnder(command, report === 'shell_died');
     if (report === 'not_run') this.#tryAgain(command);
     else if (report !== 'refused') this.#finish(command);
     this.#next();
-  }
-
-  #shellDied(command: Command, report: Report): void {
-    const replaced = this.#shell.generation > command.generation;
-    this.#ready = replaced;
-    if (report === 'not_run') return;
-    if (replaced) this.#known = this.#shell.generation;
-    else this.#deathTold = true;
   }
 
   /** A command that the shell never read is safe to run once more. */
@@ -328,7 +295,7 @@ export class ShellRunner {
   }
 
   #finish(command: Command): void {
-    if (command.cwd) this.#shell = { ...this.#shell, cwd: command.cwd };
+    if (command.cwd) this.#shell.movedTo(command.cwd);
     this.#history.add(command);
     if (command.status === 'running') this.#expectOutput(command);
   }
@@ -350,7 +317,7 @@ export class ShellRunner {
     const left = known ? (known.deadline - Date.now()) / 1000 : this.#options.timeout;
     const command = this.newCommand(known?.text ?? '', left);
     const ago = known ? Math.max(0, (Date.now() - known.started) / 1000) : 0;
-    command.begin(state.channel, known?.id ?? this.#idOf(state.channel), this.#shell, ago);
+    command.begin(state.channel, known?.id ?? this.#idOf(state.channel), this.#shell.state, ago);
     if (!running) return this.#history.add(command);
     this.#current = command;
     void this.#tend(command, Math.max(0.001, left));
