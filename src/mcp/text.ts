@@ -1,5 +1,9 @@
-import { stripVTControlCharacters } from 'node:util';
-
+/**
+ * Terminal escape sequences: control sequences, strings such as titles and links up to the end of their line, and short
+ * ones. What was looked at is always taken, with its end or without: the time is linear in whatever a program writes.
+ */
+const escapes =
+  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]?|(?:\u001b[\]PX^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c\n]*(?:\u0007|\u001b\\|\u009c)?|\u001b[ -/]*[0-~]/g;
 const controls = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
 
 /**
@@ -7,7 +11,7 @@ const controls = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
  * carriage return apart, is shown as a picture (`␀` for NUL). Some clients cannot store a NUL at all.
  */
 export function readable(text: string): string {
-  return stripVTControlCharacters(text).replace(controls, picture);
+  return text.replace(escapes, '').replace(controls, picture);
 }
 
 /** One line, for a status line or a log. */

@@ -11,10 +11,22 @@ for (const [name, input, output] of [
   ['cursor moves', 'a\u001b[2Jb\u001b[10;20Hc', 'abc'],
   ['tab, newline and return', 'a\tb\r\nc', 'a\tb\r\nc'],
   ['NUL and bell', 'a\0b\u0007', 'a␀b␇'],
+  ['a title without an end', 'a\u001b]0;title\nb', 'a\nb'],
+  ['private modes, and a string of the terminal', '\u001b[>4;2m\u001bP1$r0m\u001b\\text', 'text'],
   ['a lone escape', 'a\u001b', 'a␛'],
   ['delete and C1', '\u007f\u0085', '␡\\u0085'],
 ] as const)
   test(`readable: ${name}`, () => assert.equal(readable(input), output));
+
+for (const [name, opener] of [
+  ['titles', '\u001b]'],
+  ['control sequences', '\u001b[1;'],
+  ['escapes', '\u001b '],
+] as const)
+  test(`readable: four million characters of ${name} without an end`, { timeout: 20_000 }, () => {
+    const text = readable(opener.repeat(4_000_000 / opener.length));
+    assert.equal(/\u001b/.test(text), false);
+  });
 
 test('parts begin on lines of their own, and empty ones leave no trace', () => {
   assert.equal(lines('a', '', 'b\n', undefined, 'c'), 'a\nb\nc');
