@@ -84,7 +84,12 @@ const readShellOutput = defineTool({
     maxBytes: z.int().min(1).max(maxBytes).optional().describe('Most bytes of a streaming read; 102400 when left out.'),
     snapshotSize: z.int().min(1).max(maxBytes).optional().describe('Most bytes of a snapshot.'),
     wait: z.number().min(0).max(300).optional().describe('Seconds to wait.'),
-    until: z.string().min(1).max(1000).optional().describe('Regular expression to wait for.'),
+    until: z
+      .string()
+      .min(1)
+      .max(1000)
+      .optional()
+      .describe('Regular expression to wait for (RE2: no look-around, no back-references).'),
     raw: z.boolean().optional().describe('Keep terminal escape sequences in the text.'),
   },
   annotations: reads({ idempotent: false }),

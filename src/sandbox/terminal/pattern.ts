@@ -1,4 +1,5 @@
 import vm from 'node:vm';
+import { RE2JS } from 're2js';
 import { AppError } from '../../errors.ts';
 import { stripEscapes } from './escapes.ts';
 
@@ -6,63 +7,70 @@ import { stripEscapes } from './escapes.ts';
 const longestPattern = 1000;
 /** Newest bytes that it is matched against. */
 export const patternWindow = 64 * 1024;
-/** Milliseconds of processor time that one match may take. */
-const budget = 20;
+/** Milliseconds of processor time that one match may take, and the compilation of one pattern. */
+const budget = { match: 20, compile: 200 };
 
 /**
- * A caller's regular expression, matched against text that a hostile program may have written. A match that backtracks
- * without end is stopped by the engine after some milliseconds and refused.
+ * A caller's regular expression, matched against text that a hostile program may have written. It is RE2's: JavaScript's
+ * own backtracks, and the compilation of one, which nothing can stop, takes hours for some of a few hundred characters.
  */
 export class Pattern {
-  readonly #pattern: RegExp;
+  readonly #pattern: RE2JS;
 
   /** `^` and `$` match at lines. Throws `invalid_argument` for what is not a regular expression. */
   constructor(source: string) {
     if (source.length > longestPattern) throw invalid(`at most ${longestPattern} characters; got ${source.length}`);
-    this.#pattern = compile(source);
+    const compiled = within(budget.compile, () => compile(source));
+    if (!compiled) throw invalid(`a pattern that is read in ${budget.compile} ms`);
+    this.#pattern = compiled;
   }
 
   /** Whether the newest 64 KiB match, without terminal escapes. Throws `invalid_argument` when that takes too long. */
   matches(bytes: Uint8Array): boolean {
     const text = stripEscapes(bytes.subarray(-patternWindow)).toString();
-    const before = process.threadCpuUsage();
-    for (;;) {
-      const found = test(this.#pattern, text);
-      if (found !== undefined) return found;
-      // The engine stops by the clock: on a busy machine that says nothing of the pattern.
-      const { user, system } = process.threadCpuUsage(before);
-      if (user + system >= budget * 1000) throw tooSlow(text);
-    }
+    const found = within(budget.match, () => this.#pattern.test(text));
+    if (found !== undefined) return found;
+    throw invalid(`a pattern that is matched in ${budget.match} ms; this one took longer on ${text.length} characters`);
   }
 }
 
-const scope: { pattern: RegExp; text: string } = { pattern: /^/, text: '' };
+const scope: { act: () => unknown } = { act: () => {} };
 let prepared: { script: vm.Script; context: vm.Context } | undefined;
 
-/** `pattern.test(text)`, or undefined when it was stopped: only a script of its own can be stopped in the middle of a match. */
-function test(pattern: RegExp, text: string): boolean | undefined {
-  prepared ??= { script: new vm.Script('pattern.test(text)'), context: vm.createContext(scope) };
-  scope.pattern = pattern;
-  scope.text = text;
-  try {
-    return prepared.script.runInContext(prepared.context, { timeout: budget }) as boolean;
-  } catch (error) {
-    if ((error as { code?: unknown }).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return undefined;
-    throw error;
-  } finally {
-    scope.text = '';
+/**
+ * What `act` returns; undefined when it was stopped after so many milliseconds of processor time. The engine stops by the
+ * clock, which says nothing of the act on a busy machine: it is begun again, then.
+ */
+function within<T>(milliseconds: number, act: () => T): T | undefined {
+  const before = process.threadCpuUsage();
+  for (;;) {
+    try {
+      return interruptible(milliseconds, act);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
+    }
+    const { user, system } = process.threadCpuUsage(before);
+    if (user + system >= milliseconds * 1000) return undefined;
   }
 }
 
-function tooSlow(text: string): AppError {
-  return invalid(`a pattern that is matched in ${budget} ms; this one took longer on ${text.length} characters`);
+/** Only what a script of its own calls can be stopped in the middle. */
+function interruptible<T>(timeout: number, act: () => T): T {
+  prepared ??= { script: new vm.Script('act()'), context: vm.createContext(scope) };
+  scope.act = act;
+  try {
+    return prepared.script.runInContext(prepared.context, { timeout }) as T;
+  } finally {
+    scope.act = () => {};
+  }
 }
 
-function compile(source: string): RegExp {
+function compile(source: string): RE2JS {
   try {
-    return new RegExp(source, 'm');
+    return RE2JS.compile(RE2JS.translateRegExp(source), RE2JS.MULTILINE);
   } catch (error) {
-    throw invalid(`a regular expression; ${(error as Error).message.slice(0, 200)}`);
+    const why = (error as Error).message.replace(/^error parsing regexp: /, '').slice(0, 200);
+    throw invalid(`a regular expression, without look-around and back-references; ${why}`);
   }
 }
 
