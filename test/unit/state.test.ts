@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -56,6 +56,16 @@ test('identity, secret and rows survive a reopening', (t) => {
   assert.equal(second.instance, instance);
   assert.deepEqual(second.derive('token', 'c'), token);
   assert.deepEqual(second.all(), [row]);
+});
+
+test('only the owner reads the state, also in a directory that is open to all', (t) => {
+  const path = directory(t);
+  chmodSync(path, 0o755);
+  for (const name of ['state.sqlite', 'state.sqlite-wal']) writeFileSync(join(path, name), '', { mode: 0o644 });
+  using _state = new State(path);
+  const files = readdirSync(path).filter((name) => name.startsWith('state.'));
+  assert.deepEqual(files, ['state.sqlite', 'state.sqlite-shm', 'state.sqlite-wal']);
+  for (const name of files) assert.equal(statSync(join(path, name)).mode & 0o777, 0o600, name);
 });
 
 test('one key has one sandbox', (t) => {
