@@ -9,7 +9,7 @@ import { errorResponse, onError } from './http/errors.ts';
 import { filesRoutes } from './http/files.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
-import type { StoredKeys } from './http/identity.ts';
+import { keyLookup, type StoredKeys } from './http/identity.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
@@ -68,7 +68,7 @@ export function createApp(ctx: AppContext): App {
     ctx.registry,
   );
   const tools = toolSet(config.tools.enabled, config.open_webui.url === undefined ? ['fetch_attachments'] : []);
-  const links = new Links(ctx.linkKey);
+  const links = new Links(ctx.linkKey, keyLookup(config.auth.keys, ctx.keys));
   const endpoint = new McpEndpoint({
     config,
     log,

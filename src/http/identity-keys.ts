@@ -1,6 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { ApiKey } from '../config.ts';
 
+/** What a key of the settings is called where an id is needed; no secret. */
+export const settingsKeyId = ({ sha256 }: ApiKey): string => sha256.slice(0, 16);
+
 /** Compares with every key in constant time, so that neither a match nor its place shows in the time taken. */
 export function keyFinder(keys: readonly ApiKey[]): (token: string | undefined) => ApiKey | undefined {
   const known = keys.map((key) => ({ hash: Buffer.from(key.sha256, 'hex'), key }));

@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { KeyStore } from '../sandbox/key-store.ts';
 import type { Principal } from '../sandbox/key.ts';
 import { groupPolicy, type GroupPolicy } from './identity-groups.ts';
-import { keyFinder } from './identity-keys.ts';
+import { keyFinder, settingsKeyId } from './identity-keys.ts';
 import { oidcTokens } from './identity-oidc.ts';
 import { headerUsers, sessionTokens, signedUsers, type TokenUsers, type Users } from './identity-open-webui.ts';
 import { boundedId, type HeaderOf, type User } from './identity-user.ts';
@@ -22,7 +22,13 @@ export type Identify = (header: HeaderOf) => Promise<Identified>;
 const anonymous: Principal = { id: 'anonymous' };
 
 /** Where keys that are no settings are looked up. */
-export type StoredKeys = Pick<KeyStore, 'find'>;
+export type StoredKeys = Pick<KeyStore, 'find' | 'isGood'>;
+
+/** Whether the key of an id is still one: one of the settings, or a stored one that is good. */
+export function keyLookup(keys: readonly ApiKey[], stored?: StoredKeys): (id: string) => boolean {
+  const ids = new Set(keys.map(settingsKeyId));
+  return (id) => ids.has(id) || (stored?.isGood(id) ?? false);
+}
 
 export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>, stored?: StoredKeys): Identify {
   if (config.auth.mode === 'none') return async () => ({ principal: anonymous });
@@ -71,36 +77,38 @@ function ownerFinder(keys: readonly ApiKey[], stored: StoredKeys | undefined) {
   const find = keyFinder(keys);
   return (token: string | undefined): Owner | undefined => {
     const key = find(token);
-    if (key) return ownerOf(key, `key:${key.sha256.slice(0, 32)}`);
+    if (key) return ownerOf(key, `key:${key.sha256.slice(0, 32)}`, settingsKeyId(key));
     const look = () => (token === undefined ? undefined : stored?.find(token));
     const kept = look();
-    return kept && { ...ownerOf(kept, `owner:${kept.name}`), isGood: () => look() !== undefined };
+    return kept && { ...ownerOf(kept, `owner:${kept.name}`, kept.id), isGood: () => look() !== undefined };
   };
 }
 
 function ownerOf(
   { name, users, templates, scopes }: Pick<ApiKey, 'name' | 'users'> & Pick<Principal, 'templates' | 'scopes'>,
   id: string,
+  provedBy: string,
 ): Owner {
   return {
     name,
     ...(users && { users }),
-    principal: { id, ...(templates && { templates }), ...(scopes && { scopes }) },
+    principal: { id, provedBy, ...(templates && { templates }), ...(scopes && { scopes }) },
   };
 }
 
 /** A key's user, or, where the request names none rightly, a principal that may look at the tools and not call them. */
 async function keyUser(key: Owner, users: Users, policy: GroupPolicy, header: HeaderOf): Promise<Principal> {
   const found = await users(header);
-  const { id, templates, scopes } = key.principal;
+  const { id, provedBy, templates, scopes } = key.principal;
   if ('refusal' in found) return { ...key.principal, id: `${id}:nobody`, templates: [], refusal: found.refusal };
   return userPrincipal(`user:${key.name}`, found, {
     ...both(templates, policy(found.groups)),
     ...(scopes && { scopes }),
+    ...(provedBy !== undefined && { provedBy }),
   });
 }
 
-type Rights = Pick<Principal, 'templates' | 'sandboxes' | 'scopes'>;
+type Rights = Pick<Principal, 'templates' | 'sandboxes' | 'scopes' | 'provedBy'>;
 
 function userPrincipal(prefix: string, user: User, rights: Rights): Principal {
   return { id: `${prefix}:${boundedId(user.id)}`, endUser: true, ...rights };

@@ -88,7 +88,7 @@ function toolCall(
     ...base,
     report,
     chat: request.chat,
-    link: linker(ctx, request.baseUrl),
+    link: linker(ctx, request.baseUrl, request.principal.provedBy),
     get key() {
       const hints = { ...request.hints, endUser: principal.endUser };
       return { principal, scope: resolveScope(handle, hints, config.session) };

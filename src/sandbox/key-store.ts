@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
@@ -41,11 +41,22 @@ export const stateFile = (directory: string): string => join(directory, 'state.s
 /** Opens the database so that another process's short write is waited for. */
 export function openDatabase(directory: string): DatabaseSync {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makePrivate(stateFile(directory));
   const db = new DatabaseSync(stateFile(directory), { timeout: 5000 });
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
   // What a shell went on with may be secret; deleted, it is not to stay on a free page.
   db.exec('PRAGMA secure_delete = ON;');
   return db;
+}
+
+/**
+ * Only the owner reads what signs links and what shells held, also in a directory that was there and is open to all. Files
+ * that SQLite makes beside it get its mode.
+ */
+function makePrivate(file: string): void {
+  closeSync(openSync(file, 'a', 0o600));
+  for (const one of [file, `${file}-wal`, `${file}-shm`])
+    if (existsSync(one) && (statSync(one).mode & 0o077) !== 0) chmodSync(one, 0o600);
 }
 
 /**
@@ -56,6 +67,7 @@ export class KeyStore {
   readonly #insert: StatementSync;
   readonly #all: StatementSync;
   readonly #bySecret: StatementSync;
+  readonly #byId: StatementSync;
   readonly #revoke: StatementSync;
   readonly #use: StatementSync;
 
@@ -64,6 +76,7 @@ export class KeyStore {
     this.#insert = db.prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)');
     this.#all = db.prepare('SELECT * FROM keys ORDER BY created, id');
     this.#bySecret = db.prepare('SELECT * FROM keys WHERE sha256 = ?');
+    this.#byId = db.prepare('SELECT * FROM keys WHERE id = ?');
     this.#revoke = db.prepare('UPDATE keys SET revoked = ? WHERE revoked IS NULL AND (id = ? OR name = ?) RETURNING *');
     this.#use = db.prepare('UPDATE keys SET last_used = ? WHERE id = ?');
   }
@@ -98,6 +111,12 @@ export class KeyStore {
     const now = Date.now();
     if (now - (key.lastUsed ?? 0) > noteEvery) this.#use.run(now, key.id);
     return key;
+  }
+
+  /** Whether the key of this id is neither revoked nor expired. */
+  isGood(id: string): boolean {
+    const row = this.#byId.get(id);
+    return row !== undefined && isGood(toKey(row));
   }
 
   /** Whether there has ever been one: a server whose last key is revoked is closed, not open to everybody. */

@@ -15,6 +15,8 @@ export interface Principal {
   readonly scopes?: readonly KeyScope[];
   /** Sandboxes the principal may have at once, in place of the common limit; 0 = no limit of its own. */
   readonly sandboxes?: number;
+  /** The id of the API key that proved him, or his application; absent: another proof. What he hands out ends with it. */
+  readonly provedBy?: string;
   /** One of the users whom a shared connection serves; a call that names no conversation means his one sandbox. */
   readonly endUser?: true;
   /** Why the caller may look but not act: the sentence that each of his calls gets. */

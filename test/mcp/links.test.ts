@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Links } from '../../src/sandbox/files/links.ts';
+import { openKeys } from '../../src/sandbox/key-store.ts';
 import { openSession } from '../support/raw.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
@@ -88,8 +92,10 @@ test('an expired link says that it is, and a person gets a page', async () => {
   await using server = await startServer();
   const { share } = await sandbox(server, { 'a.txt': 'a' });
   const handle = /\/s\/([^/]+)\//.exec(await share('a.txt'))?.[1] ?? '';
-  const links = new Links(Buffer.alloc(32, 'test'));
-  const old = server.url + links.path('share', handle, '/workspace/a.txt', Math.floor(Date.now() / 1000) - 1);
+  const links = new Links(Buffer.alloc(32, 'test'), () => true);
+  const old =
+    server.url +
+    links.path({ kind: 'share', handle, path: '/workspace/a.txt', expires: Math.floor(Date.now() / 1000) - 1 });
   const answer = await fetch(old);
   assert.equal(answer.status, 410);
   assert.equal(
@@ -107,6 +113,40 @@ test('a link outlives nothing it leads to', async () => {
   await session.call('end_sandbox');
   assert.equal((await fetch(link)).status, 404);
 });
+
+test('a link ends with the key it was made with, and only with that one', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-links-'));
+  using keys = openKeys(directory);
+  const make = () => keys.create({ name: 'ann', scopes: ['tools'], expires: null });
+  const [old, current] = [make(), make()];
+  await using server = await startServer({ config: { auth: { mode: 'keys' } }, context: { keys } });
+  const as = ({ text }: { text: string }) => ({ ...chat, authorization: `Bearer ${text}` });
+  const before = await sandbox(server, { 'a.txt': 'a' }, as(old));
+  const upload = await before.url('request_upload', {});
+  const links = [await before.share('a.txt'), upload];
+  const kept = await (await sandbox(server, {}, as(current))).share('a.txt');
+  for (const link of [...links, kept]) assert.equal((await fetch(link)).status, 200);
+  keys.revoke(old.key.id);
+  for (const link of links) assert.equal((await fetch(link)).status, 404);
+  assert.equal((await fetch(`${upload}?name=x`, { method: 'PUT', body: 'x' })).status, 404);
+  assert.equal((await fetch(links[0]!.replace(`.${old.key.id}`, ''))).status, 404);
+  assert.equal((await fetch(links[0]!.replace(old.key.id, current.key.id))).status, 404);
+  assert.equal((await fetch(kept)).status, 200);
+  rmSync(directory, { recursive: true });
+});
+
+for (const [tool, argument, path] of [
+  ['share_file', 'path', 'sub/../a'],
+  ['request_upload', 'directory', 'in/../box'],
+] as const)
+  test(`${tool} makes no link that a browser would change`, async () => {
+    await using server = await startServer();
+    const { session } = await sandbox(server, { 'sub/../a': 'a' });
+    const { result } = await session.call(tool, { [argument]: path });
+    assert.equal(result?.isError, true);
+    const text = result?.content?.[0]?.text ?? '';
+    assert.equal(text.split('\n')[0], `${argument}: expected one without "..", got "/workspace/${path}".`);
+  });
 
 test('ranges work, as for resuming a download', async () => {
   await using server = await startServer();

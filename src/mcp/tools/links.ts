@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../../errors.ts';
 import { changes, reads } from '../annotations.ts';
+import { resolvePath } from '../../sandbox/files/paths.ts';
 import { wellFormed } from '../arguments.ts';
 import { defineTool } from '../define-tool.ts';
 import { byteSize, oneLine } from '../text.ts';
@@ -79,11 +80,7 @@ async function existing(
   });
   if (found && found.type !== 'directory')
     throw new AppError('invalid_argument', `\`directory\` must name a directory, and ${oneLine(found.path)} is none.`);
-  return found?.path ?? absolute(path);
-}
-
-function absolute(path: string): string {
-  return (path.startsWith('/') ? path : `/workspace/${path}`).replace(/\/+$/, '');
+  return found?.path ?? resolvePath('/workspace', path);
 }
 
 export const linkTools = [shareFile, requestUpload];
