@@ -33,6 +33,8 @@ class Engine implements Opener {
   delay = 5;
   /** How long it takes to have a shell's state. */
   carrying: Promise<void> = Promise.resolve();
+  /** What a look at a running sandbox meets. */
+  look: () => Promise<void> = async () => {};
   /** How long removals take. */
   removal: Promise<void> = Promise.resolve();
 
@@ -66,7 +68,10 @@ class Engine implements Opener {
       container: this.container(row.handle),
       workspace: {
         handle: row.handle,
-        status: async () => ({ sandbox: row.handle, state: 'running' }) as SandboxStatus,
+        status: async () => {
+          await this.look();
+          return { sandbox: row.handle, state: 'running' } as SandboxStatus;
+        },
       } as Workspace,
       activity: async () => this.activity,
       alive: () => true,
@@ -103,7 +108,10 @@ class Engine implements Opener {
       find: async (name: string) => ({ id: name, name: name.replace(/^berth-[^-]+-/, '') }),
       volumes: async () => this.volumes,
       reap: async () => [],
-      removeVolume: async (name: string) => void this.volumesRemoved.push(name),
+      removeVolume: async (name: string) => {
+        if (this.refusal) throw this.refusal;
+        this.volumesRemoved.push(name);
+      },
       engine: async () => ({ name: 'ledger' }),
     } as unknown as Runtime;
   }
@@ -447,10 +455,44 @@ test('ending removes container, workspace and handle; ending again says there is
 
 test('a sandbox whose time to live ended is removed with its workspace', async (t) => {
   const { pool, engine } = bench(t);
-  await pool.create({ id: 'alice' }, { ttl: 0 });
+  await pool.create({ id: 'alice' }, { ttl: 0.1 });
+  await sleep(120);
   await pool.sweep();
   assert.equal(engine.volumesRemoved.length, 1);
   assert.deepEqual(await pool.list({ id: 'alice' }), []);
+});
+
+for (const [what, use] of [
+  ['a call', (pool: Pool, handle: string) => pool.acquire(byHandle(handle))],
+  ['a look', (pool: Pool, handle: string) => pool.status(byHandle(handle))],
+] as const)
+  test(`a sandbox whose time to live ended is gone at ${what}, before any sweep`, async (t) => {
+    const { pool, engine } = bench(t);
+    const { sandbox } = await pool.create({ id: 'alice' }, { ttl: 0.1 });
+    await sleep(120);
+    await assert.rejects(use(pool, sandbox), { code: 'not_found' });
+    assert.deepEqual([engine.removed, engine.volumesRemoved.length], [[sandbox], 1]);
+  });
+
+test('a sandbox whose time to live ended is listed no more', async (t) => {
+  const { pool } = bench(t);
+  await pool.create({ id: 'alice' }, { ttl: 0.1 });
+  await sleep(120);
+  assert.deepEqual(await pool.list({ id: 'alice' }), []);
+});
+
+test('a sandbox that comes to rest while it is looked at is told as it is then', async (t) => {
+  const { pool, engine } = bench(t);
+  const { handle } = await used(pool, 'a');
+  const asked = Promise.withResolvers<void>();
+  engine.look = async () => {
+    await asked.promise;
+    throw new AppError('sandbox_lost', 'The sandbox has stopped.');
+  };
+  const looking = pool.status(chat('a'));
+  await pool.stop(handle, 'it was stopped');
+  asked.resolve();
+  assert.deepEqual(await looking, { sandbox: handle, state: 'idle' });
 });
 
 test('a template is chosen by name among those the principal may use', async (t) => {
@@ -499,6 +541,17 @@ test('a new server adopts what runs, removes what it does not know, and says wha
   assert.deepEqual(adopted.lost, []);
   assert.match(reopened.lost[0] ?? '', /its container ended while the server was down/);
   assert.equal(engine.opened.length, 3);
+});
+
+test('what an earlier server left and the engine does not let go of keeps nobody from anything', async (t) => {
+  const { engine, state } = bench(t);
+  engine.records = [{ id: 'x', name: 'x', labels: {}, state: 'exited', created: 0 }];
+  engine.volumes = ['mounted elsewhere'];
+  engine.refusal = new AppError('internal', 'The container engine could not remove a workspace; the log says why.');
+  const next = server(t, { engine, state });
+  await using lease = await next.acquire(chat('a'));
+  assert.deepEqual(engine.opened, [lease.workspace.handle]);
+  assert.deepEqual([engine.removed, engine.volumesRemoved], [[], []]);
 });
 
 for (const [what, act] of [

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Config, Template } from '../../config.ts';
+import { AppError } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { diagnosed } from '../diagnosis/diagnosed.ts';
 import { Diagnosis } from '../diagnosis/diagnose.ts';
@@ -68,7 +69,9 @@ export class SandboxOpener implements Opener {
     }
   }
 
+  /** Rejects `unsupported` for a template that was taken away: another one's network and image are not what was agreed. */
   async open(row: SandboxRow, signal: AbortSignal): Promise<Live> {
+    if (!this.#options.config.templates[row.template]) throw templateGone(row.template);
     await this.#findQuota();
     await using undo = new AsyncDisposableStack();
     const door = await this.#door(row, true);
@@ -206,6 +209,7 @@ export class SandboxOpener implements Opener {
     return (this.#quota ??= await this.#options.runtime.quota());
   }
 
+  /** The row's, or for what still runs from one that was taken away, the default one. */
   #template(row: SandboxRow): Template {
     const { templates, session } = this.#options.config;
     const template = templates[row.template] ?? templates[session.template];
@@ -283,4 +287,11 @@ function commandStore(state: State, handle: string) {
     load: () => state.commands(handle),
     drop: (commandId: string) => state.dropCommand(handle, commandId),
   };
+}
+
+function templateGone(name: string): AppError {
+  return new AppError(
+    'unsupported',
+    `The template ${name} of this sandbox is no longer in the settings. Its files are kept: ask the operator to put the template back, or end the sandbox with end_sandbox.`,
+  );
 }

@@ -100,6 +100,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
 
   async acquire(key: Key, options: AcquireOptions = {}): Promise<Lease> {
     this.#refuseWhenClosing();
+    await this.#endIfOver(key);
     const entry = this.#entryOf(key, options.template);
     entry.bound = key.principal.sandboxes ?? entry.bound;
     entry.leases += 1;
@@ -134,21 +135,24 @@ export class Pool implements Sandboxes, AsyncDisposable {
   }
 
   async list(principal: Principal): Promise<SandboxInfo[]> {
-    return this.#options.state.of(principal.id).map((row) => info(row, this.#stateOf(row)));
+    const rows = () => this.#options.state.of(principal.id);
+    for (const row of rows()) await this.#sweeper.endIfOver(row);
+    return rows().map((row) => info(row, this.#stateOf(row)));
   }
 
   async end(key: Key, options: { keepWorkspace?: boolean } = {}): Promise<void> {
-    const entry = this.#roster.find(key);
-    if (!entry) throw unknownSandbox();
+    const entry = this.#known(key);
+    if (!entry) throw new AppError('not_found', 'There is no sandbox to end: nothing has started one here yet.');
     await entry.step(() => this.#keeper.end(entry, options.keepWorkspace ?? false, 'it was ended'));
   }
 
   async status(key: Key): Promise<SandboxStatus | null> {
+    await this.#endIfOver(key);
     const entry = this.#known(key);
     if (!entry) return null;
     try {
       const live = entry.live ?? (await this.#keeper.adopted(entry));
-      return live ? await this.#liveStatus(entry, live) : this.#options.opener.describe(entry.row);
+      return live ? await this.#statusOf(entry, live) : this.#options.opener.describe(entry.row);
     } finally {
       this.#roster.settle(entry);
     }
@@ -212,6 +216,12 @@ export class Pool implements Sandboxes, AsyncDisposable {
     const entry = this.#roster.find(key);
     if (!entry && key.scope.kind === 'handle') throw unknownSandbox();
     return entry;
+  }
+
+  /** A sandbox whose time to live has ended is gone at its next use, not only at the next sweep. */
+  async #endIfOver(key: Key): Promise<void> {
+    const row = this.#roster.find(key)?.row;
+    if (row) await this.#sweeper.endIfOver(row);
   }
 
   #refuseWhenClosing(): void {
@@ -285,6 +295,18 @@ export class Pool implements Sandboxes, AsyncDisposable {
     const entry = this.#roster.get(row.handle);
     if (entry?.live || entry?.found) return 'running';
     return row.state === 'live' ? 'starting' : 'idle';
+  }
+
+  /** Where the sandbox comes to rest during the look, as it is then. */
+  async #statusOf(entry: Entry, live: Live): Promise<SandboxStatus> {
+    try {
+      return await this.#liveStatus(entry, live);
+    } catch (error) {
+      if (entry.live === live) throw error;
+      await entry.step(async () => {});
+      if (entry.ended || entry.live) throw error;
+      return this.#options.opener.describe(entry.row);
+    }
   }
 
   async #liveStatus(entry: Entry, live: Live): Promise<SandboxStatus> {

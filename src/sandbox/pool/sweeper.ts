@@ -76,6 +76,14 @@ export class Sweeper {
     await entry.step(() => keeper.clear(entry));
   }
 
+  /** Ends a sandbox if its time to live has ended. */
+  async endIfOver({ handle, expires }: SandboxRow): Promise<void> {
+    if (expires === null || expires > Date.now()) return;
+    // The row may be older than the last setting of the clock.
+    const row = this.#options.state.all().find((one) => one.handle === handle);
+    if (row) await this.#endWhenOver(row, Date.now());
+  }
+
   async #endWhenOver(row: SandboxRow, now: number): Promise<void> {
     const { roster, keeper } = this.#options;
     const expired = row.expires !== null && row.expires <= now;
