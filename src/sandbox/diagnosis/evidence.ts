@@ -11,8 +11,9 @@ const killed = /\bkilled\b|out of memory|cannot allocate memory|MemoryError|bad_
 const noSpace = /no space left on device|disk quota exceeded|ENOSPC|errno 28\b|(database or )?disk is full/i;
 const noProcess =
   /resource temporarily unavailable|can(no|')t (start new thread|fork|create thread)|fork: retry|EAGAIN/i;
+/** Of resolvers alone: Python's FileNotFoundError, npm's ERESOLVE, bundlers and rustc resolve things that are no hosts. */
 const noNetwork =
-  /could not resolve|(temporary failure in )?name resolution|network is unreachable|name or service not known|ENOTFOUND|EAI_AGAIN|ENETUNREACH|failed to resolve|nodename nor servname/i;
+  /could not resolve (host|proxy|'[\w.-]+'$)|name resolution|network is unreachable|name or service not known|\bENOTFOUND\b|EAI_AGAIN|ENETUNREACH|failed to resolve ('[\w.-]+' \(|host|address)|nodename nor servname/im;
 
 export function looksKilled({ exitCode, stderr }: Failure): boolean {
   return exitCode === 137 || killed.test(stderr);
