@@ -118,10 +118,17 @@ function statusText(status: SandboxStatus): string {
     `processes: ${usage.pids} of ${limits.pids}; terminals: ${usage.terminals}`,
     `disk: /tmp ${byteSize(limits.tmp)}; /workspace ${limits.disk === null ? 'no limit but the host’s' : byteSize(limits.disk)} (quota: ${status.diskQuota})`,
     `network: ${status.network}`,
-    `ends when idle: ${status.idleDeadline ?? 'not while work goes on'}; expires: ${status.expires ?? 'never'}`,
-    ...status.lost.map((sentence) => `lost at the last wake: ${sentence}`),
+    `${idleText(status)}; expires: ${status.expires ?? 'never'}`,
+    ...status.lost.map(
+      (sentence) => `lost ${status.state === 'running' ? 'at the last wake' : 'since then'}: ${sentence}`,
+    ),
     ...status.degraded.map((sentence) => `degraded: ${sentence}`),
   ].join('\n');
+}
+
+function idleText({ state, idleDeadline }: SandboxStatus): string {
+  if (state !== 'running') return 'idle: the next call wakes it';
+  return `ends when idle: ${idleDeadline ?? 'not while work goes on'}`;
 }
 
 export const sandboxTools = [createSandbox, listSandboxes, endSandbox, sandboxStatus];

@@ -7,7 +7,7 @@ import { defineTool } from '../define-tool.ts';
 import { grouped } from '../text.ts';
 
 const sessionId = z.string().min(1).max(128).describe('The sessionId of start_shell_session.');
-const cols = z.int().min(1).max(1000);
+const cols = z.int().min(2).max(1000);
 const rows = z.int().min(1).max(500);
 const maxBytes = 1024 * 1024;
 
@@ -21,7 +21,7 @@ const startShellSession = defineTool({
     rows: rows.optional().describe('Rows; 24 when left out.'),
     command: wellFormed(z.string().min(1).max(65536))
       .optional()
-      .describe('Program to run; a login shell when left out.'),
+      .describe('Program to run; an interactive bash when left out.'),
     cwd: wellFormed(z.string().min(1).max(4096))
       .optional()
       .describe('Directory to start in; /workspace when left out.'),
@@ -83,7 +83,7 @@ const readShellOutput = defineTool({
     mode: z.enum(['streaming', 'snapshot']).optional(),
     maxBytes: z.int().min(1).max(maxBytes).optional().describe('Most bytes of a streaming read; 102400 when left out.'),
     snapshotSize: z.int().min(1).max(maxBytes).optional().describe('Most bytes of a snapshot.'),
-    wait: z.number().min(0).max(300).optional().describe('Seconds to wait.'),
+    wait: z.number().min(0).max(300).optional().describe('Seconds to wait; with until 10 when left out.'),
     until: z
       .string()
       .min(1)
@@ -95,7 +95,8 @@ const readShellOutput = defineTool({
   annotations: reads({ idempotent: false }),
   async handle(args, call) {
     const { terminals } = await call.workspace();
-    const { mode, maxBytes = 102_400, snapshotSize, wait, until } = args;
+    const { mode, maxBytes = 102_400, snapshotSize, until } = args;
+    const wait = args.wait ?? (until === undefined ? undefined : Math.min(10, call.config.shell.max_timeout));
     const read = await terminals.read(args.sessionId, {
       maxBytes,
       signal: call.signal,
