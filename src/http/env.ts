@@ -19,7 +19,7 @@ export interface HttpEnv {
     isGood: () => boolean;
     /** Why a message to `/mcp` is to be answered with an error and nothing else. */
     refusal: AppError | undefined;
-    /** The bearer token that came, for redaction. */
+    /** The tokens that proved the caller, for redaction. */
     secrets: readonly string[];
     /** Fields of the request's log line; handlers add to it. */
     line: Record<string, unknown>;

@@ -3,6 +3,8 @@ import { breaking } from './mutant.ts';
 const chain = breaking('src/sandbox/audit/audit-chain.ts', 'test/unit/audit.test.ts');
 const log = breaking('src/sandbox/audit/audit-log.ts', 'test/unit/audit.test.ts');
 const redactor = breaking('src/sandbox/recordings/redactor.ts', 'test/unit/recordings.test.ts');
+const recorder = breaking('src/sandbox/recordings/recorder.ts', 'test/unit/recordings.test.ts');
+const auth = breaking('src/http/auth.ts', 'test/unit/auth.test.ts');
 const response = breaking('src/mcp/response.ts', 'test/mcp/http.test.ts');
 
 /** What is written down, and what must not be. */
@@ -42,6 +44,35 @@ export const records = [
     'secrets in pieces are recorded',
     'return Math.max(0, ...[...this.#secrets].map((secret) => overlap(text, secret)));',
     'return 0;',
+  ),
+  recorder(
+    'each recording at the bound calls for a sweep',
+    'tooMuch ? free : maxTotal - kept',
+    'tooMuch ? 0 : maxTotal - kept',
+  ),
+  recorder('nothing is made free', 'oldest(young, kept - (maxTotal - free))', 'oldest(young, kept - maxTotal)'),
+  recorder('a sweep looks at all files at the same time', 'const atOnce = 32;', 'const atOnce = 1e9;'),
+  recorder('sweeps run side by side', 'this.#sweeping ??= this.#sweep()', 'this.#sweeping = this.#sweep()'),
+  recorder('recordings that go on are removed', '!live.has(path)', '!live.has(`${path}?`)'),
+  auth(
+    'a user’s token that nobody checks is a secret',
+    '= await identify(header);',
+    '= await identify(header).finally(() => header(config.open_webui.jwt_header));',
+  ),
+  auth(
+    'a user’s token that is refused is a secret',
+    'principal.refusal === undefined ? config.open_webui.jwt_header : undefined',
+    'config.open_webui.jwt_header',
+  ),
+  auth(
+    'a bearer that nobody checks is a secret',
+    'const header = (name: string) => {',
+    "taken.set('authorization', c.req.header('authorization'));\n    const header = (name: string) => {",
+  ),
+  auth(
+    'a signed user’s token is no secret',
+    "[bearerToken(taken.get('authorization')), user]",
+    "[bearerToken(taken.get('authorization'))]",
   ),
   response('keys are shown', 'if (secrets.length === 0) return result;', 'return result;'),
   breaking('src/mcp/response.ts', 'test/mcp/tools.test.ts')(

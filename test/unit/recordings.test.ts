@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import fs from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -124,6 +126,96 @@ test('what is too old goes, and the oldest where there is too much', async (t) =
   writeFileSync(join(directory, 'other.txt'), 'not ours');
   await recorder.sweep();
   assert.deepEqual(files(), ['c.cast', 'd.cast', 'other.txt']);
+  await recorder[Symbol.asyncDispose]();
+});
+
+/** Files of 100 bytes, a minute apart, the first the oldest. */
+function fill(directory: string, names: readonly string[]): void {
+  const now = Date.now() / 1000;
+  for (const [at, name] of names.entries()) {
+    writeFileSync(join(directory, name), 'x'.repeat(100));
+    utimesSync(join(directory, name), now, now - (names.length - at) * 60);
+  }
+}
+
+const numbered = (count: number) => Array.from({ length: count }, (_, at) => `${String(at).padStart(4, '0')}.cast`);
+
+/** Counts how many calls of a function of `node:fs/promises` are under way at the same time. */
+function atOnce(t: TestContext, name: 'readdir' | 'stat' | 'rm') {
+  const counts = { calls: 0, most: 0 };
+  let underWay = 0;
+  const real = fs[name] as (...args: unknown[]) => Promise<unknown>;
+  const counting = async (...args: unknown[]) => {
+    counts.calls += 1;
+    counts.most = Math.max(counts.most, (underWay += 1));
+    return real(...args).finally(() => (underWay -= 1));
+  };
+  const { mock } = t.mock.method(fs, name, counting as never);
+  syncBuiltinESMExports();
+  t.after(() => {
+    mock.restore();
+    syncBuiltinESMExports();
+  });
+  return counts;
+}
+
+test('all that fits is kept; where there is too much, a tenth is made free', async (t) => {
+  const { directory, recorder, files } = bench(t, { maxTotal: 2000 });
+  await recorder.sweep();
+  fill(directory, numbered(20));
+  await recorder.sweep();
+  assert.equal(files().length, 20);
+  fill(directory, numbered(21));
+  await recorder.sweep();
+  assert.deepEqual(files(), numbered(21).slice(3));
+  await recorder[Symbol.asyncDispose]();
+});
+
+test('at the bound of all bytes not every recording calls for a sweep', async (t) => {
+  const { directory, recorder, files } = bench(t, { maxTotal: 100_000 });
+  await recorder.sweep();
+  fill(directory, numbered(1000));
+  await recorder.sweep();
+  const { mock } = t.mock.method(recorder, 'sweep');
+  for (let at = 0; at < 200; at += 1) {
+    const cast = recorder.begin('sb_1', 'command', { width: 1, height: 1, command: 'x', title: 'sb_1' });
+    cast.event('o', 'y'.repeat(400));
+    await recorder.end(cast, 'ok');
+    await mock.calls.at(-1)?.result;
+  }
+  const total = files().reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+  assert.ok(total <= 100_000, `${total} bytes`);
+  assert.ok(mock.callCount() >= 5 && mock.callCount() <= 15, `${mock.callCount()} sweeps`);
+  await recorder[Symbol.asyncDispose]();
+});
+
+test('one sweep at a time, and it touches a few files at a time', async (t) => {
+  const { directory, recorder, files } = bench(t, { maxTotal: 25_000 });
+  await recorder.sweep();
+  fill(directory, numbered(500));
+  const lists = atOnce(t, 'readdir');
+  const looks = atOnce(t, 'stat');
+  const removals = atOnce(t, 'rm');
+  await Promise.all([recorder.sweep(), recorder.sweep()]);
+  assert.deepEqual(files(), numbered(500).slice(275));
+  assert.deepEqual([lists.calls, looks.calls, removals.calls], [1, 500, 275]);
+  assert.ok(looks.most <= 64 && removals.most <= 64, `${looks.most} looks, ${removals.most} removals`);
+  await recorder[Symbol.asyncDispose]();
+});
+
+test('a recording that goes on stays, however old and however much there is', async (t) => {
+  const { directory, recorder, files } = bench(t, { retention: 7, maxTotal: 250 });
+  const cast = recorder.begin('sb_1', 'terminal', { width: 1, height: 1, command: 'top', title: 'sb_1' });
+  await sleep(300);
+  const [live = ''] = files();
+  utimesSync(join(directory, live), 1, 1);
+  fill(directory, ['a.cast', 'b.cast', 'c.cast']);
+  await recorder.sweep();
+  assert.deepEqual(files(), ['c.cast', live]);
+  await recorder.end(cast, 'exit 0');
+  utimesSync(join(directory, live), 1, 1);
+  await recorder.sweep();
+  assert.deepEqual(files(), ['c.cast']);
   await recorder[Symbol.asyncDispose]();
 });
 

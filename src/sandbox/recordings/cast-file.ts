@@ -50,6 +50,10 @@ export class CastFile {
     this.#add({ version: 2, width, height, timestamp, command: command.slice(0, 4096), title });
   }
 
+  get path(): string {
+    return this.#options.path;
+  }
+
   event(code: CastCode, text: string): void {
     if (this.#full || text === '') return;
     if (this.#waiting > mostWaiting) return void (this.#leftOut += text.length);

@@ -11,13 +11,17 @@ export interface RecorderOptions {
   readonly retention: number;
   /** Bytes of one recording. */
   readonly maxSize: number;
-  /** Bytes of all; the oldest go first. */
+  /** Bytes of all. Where there are more, the oldest go until a tenth is free: else each new byte would call for a sweep. */
   readonly maxTotal: number;
   readonly log: Logger;
 }
 
 const day = 86_400_000;
 const sweepEvery = 3_600_000;
+/** The part of all bytes that is free after there were too many. */
+const spare = 0.1;
+/** Files that a sweep looks at, or removes, at the same time. */
+const atOnce = 32;
 
 /** Keeps recordings: one file each, named by sandbox and time, until it is too old or there are too many. */
 export class Recorder implements AsyncDisposable {
@@ -25,13 +29,17 @@ export class Recorder implements AsyncDisposable {
   readonly #open = new Set<CastFile>();
   readonly #closing = new AbortController();
   readonly #timer: NodeJS.Timeout;
-  #bytes = 0;
+  /** Bytes written since the last sweep began. */
+  #unswept = 0;
+  /** Bytes that may be written before the next one is due. */
+  #room: number;
   #made = 0;
   #sweeping: Promise<void> | undefined;
 
   /** Throws when the directory cannot be made. */
   constructor(options: RecorderOptions) {
     this.#options = options;
+    this.#room = options.maxTotal * spare;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     this.#timer = setInterval(() => void this.sweep(), sweepEvery).unref();
     void this.sweep();
@@ -79,27 +87,71 @@ export class Recorder implements AsyncDisposable {
   }
 
   #written(count: number): void {
-    this.#bytes += count;
-    if (this.#bytes > this.#options.maxTotal) void this.sweep();
+    this.#unswept += count;
+    if (this.#unswept > this.#room) void this.sweep();
   }
 
   async #sweep(): Promise<void> {
     const { directory, retention, maxTotal } = this.#options;
-    const names = (await readdir(directory)).filter((name) => name.endsWith('.cast'));
-    const files = await Promise.all(names.map((name) => fileOf(join(directory, name))));
-    const byAge = files.filter((file) => file !== undefined).toSorted((a, b) => a.changed - b.changed);
-    let total = byAge.reduce((sum, { size }) => sum + size, 0);
-    for (const { path, size, changed } of byAge) {
-      const old = retention > 0 && Date.now() - changed > retention * day;
-      if (!old && total <= maxTotal) break;
-      await rm(path, { force: true });
-      total -= size;
-    }
-    this.#bytes = total;
+    const free = maxTotal * spare;
+    this.#unswept = 0;
+    // For a sweep that fails: the next byte is no reason to try again.
+    this.#room = free;
+    const files = await recordingsIn(directory);
+    const since = retention > 0 ? Date.now() - retention * day : 0;
+    const { old = [], young = [] } = Object.groupBy(this.#ended(files), ({ changed }) =>
+      changed < since ? 'old' : 'young',
+    );
+    const kept = sizeOf(files) - sizeOf(old);
+    const tooMuch = kept > maxTotal;
+    const surplus = tooMuch ? oldest(young, kept - (maxTotal - free)) : [];
+    await someAtOnce([...old, ...surplus], ({ path }) => rm(path, { force: true }));
+    this.#room = tooMuch ? free : maxTotal - kept;
+  }
+
+  /** Without those that go on: a file that loses its name while it is written takes its room unseen. */
+  #ended(files: readonly Recording[]): Recording[] {
+    const live = new Set([...this.#open].map(({ path }) => path));
+    return files.filter(({ path }) => !live.has(path));
   }
 }
 
-async function fileOf(path: string) {
+interface Recording {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Milliseconds since 1970. */
+  readonly changed: number;
+}
+
+async function recordingsIn(directory: string): Promise<Recording[]> {
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.cast'));
+  const found = await someAtOnce(names, (name) => recordingAt(join(directory, name)));
+  return found.filter((file) => file !== undefined);
+}
+
+/** Does the work for each item, not for too many at the same time; the results are in the items' order. */
+async function someAtOnce<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let at = 0; at < items.length; at += atOnce)
+    results.push(...(await Promise.all(items.slice(at, at + atOnce).map(work))));
+  return results;
+}
+
+async function recordingAt(path: string): Promise<Recording | undefined> {
   const facts = await stat(path).catch(() => undefined);
   return facts && { path, size: facts.size, changed: facts.mtimeMs };
+}
+
+const sizeOf = (files: readonly Recording[]): number => files.reduce((sum, { size }) => sum + size, 0);
+
+/** As many of the oldest as hold so many bytes together. */
+function oldest(files: readonly Recording[], bytes: number): Recording[] {
+  let left = bytes;
+  const byAge = files.toSorted((a, b) => a.changed - b.changed);
+  return byAge.filter(({ size }) => {
+    const wanted = left > 0;
+    left -= size;
+    return wanted;
+  });
 }
