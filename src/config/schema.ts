@@ -280,7 +280,7 @@ const security = z.strictObject({
     'Commands a script may name; an empty list allows all.',
   ),
   blocked_patterns: setting(
-    list(pattern, 'regular expressions'),
+    list(pattern, 'RE2 regular expressions'),
     [],
     'Scripts and commands matching one of these are refused.',
   ),

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { RE2JS } from 're2js';
 import { z } from 'zod';
 
 /** What the settings table and error lines say about a setting. */
@@ -410,19 +411,15 @@ function mountFromMapping(raw: unknown): MountSetting {
   return { source, target, readOnly: flag.parse(readOnly) };
 }
 
-/** A regular expression, kept as its source. */
+/** A regular expression of RE2, kept as its source. */
 export const pattern: Kind<string> = {
-  expected: 'a regular expression',
+  expected: 'a regular expression without look-around and back-references',
   parse: (raw) => {
     if (typeof raw !== 'string' || raw === '') throw new Unfit();
     try {
-      new RegExp(raw, 'u');
+      RE2JS.compile(RE2JS.translateRegExp(raw));
     } catch {
-      try {
-        new RegExp(raw);
-      } catch {
-        throw new Unfit();
-      }
+      throw new Unfit();
     }
     return raw;
   },

@@ -318,7 +318,7 @@ describe('bad settings', () => {
     [
       'BERTH_SECURITY__BLOCKED_PATTERNS',
       'a(',
-      'BERTH_SECURITY__BLOCKED_PATTERNS: expected a list of regular expressions, got "a(" as item 1',
+      'BERTH_SECURITY__BLOCKED_PATTERNS: expected a list of RE2 regular expressions, got "a(" as item 1',
     ],
     [
       'BERTH_SECURITY__WORKING_DIRECTORY',

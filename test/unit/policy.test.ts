@@ -412,6 +412,9 @@ describe('the allow-list', () => {
 
 describe('the patterns', () => {
   const patterns = policyOf({ blocked_patterns: ['rm\\s+-rf', 'curl.*\\|.*sh', '^dd\\b'] });
+  it('take no more than linear time on a long script', { timeout: 20_000 }, async () => {
+    await patterns.check(`: '${'curl '.repeat(200_000)}'`);
+  });
   const cases: readonly (readonly [string, boolean])[] = [
     ['ls; anything "$X" y; bash x', true],
     ['alias ls=x; $X', true],
