@@ -164,6 +164,37 @@ describe('the shell on a real container', { concurrency: 4 }, () => {
     });
   }
 
+  test('a command that is taken out of the queue stays known by its name, as cancelled', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { shell } = sandbox.host;
+    await shell.run('cd /tmp');
+    const first = await shell.run('cd /usr; sleep 1', { wait: 0 });
+    const [stopped, reset, kept] = [
+      await shell.run('touch /workspace/stopped', { wait: 0 }),
+      await shell.run('touch /workspace/reset', { wait: 0 }),
+      shell.run('touch /workspace/never'),
+    ];
+    const refused = assert.rejects(kept, { code: 'cancelled' });
+    assert.match(stopped.commandId, /^cmd_q_/);
+    assert.deepEqual([stopped.status, stopped.cwd], ['running', '/tmp']);
+    const why = 'The command was cancelled before its turn came; it did not run.';
+    const known = async (id: string) => {
+      const { status, exitCode, executionTime, cause, background } = await shell.check(id);
+      return [status, exitCode, executionTime, cause?.code, cause?.message, background];
+    };
+    const page = await shell.stop(stopped.commandId, 'INT');
+    assert.deepEqual([page.status, page.exitCode, page.cwd], ['cancelled', null, '/tmp']);
+    assert.deepEqual(await known(stopped.commandId), ['cancelled', null, 0, 'cancelled', why, false]);
+    assert.equal((await shell.check(reset.commandId)).status, 'running');
+    await shell.reset();
+    await refused;
+    const byReset = 'The shell was reset before this command had its turn; it did not run.';
+    assert.deepEqual(await known(reset.commandId), ['cancelled', null, 0, 'cancelled', byReset, false]);
+    assert.equal((await shell.stop(reset.commandId, 'KILL')).status, 'cancelled');
+    assert.equal((await shell.check(first.commandId)).status, 'cancelled');
+    assert.equal(shown((await shell.run('ls /workspace')).stdout), '');
+  });
+
   test('what shrugs off a stop is ended by the next one, or at its time', async () => {
     await using sandbox = await shellSandbox(runtime);
     const { shell } = sandbox.host;

@@ -486,6 +486,24 @@ test('only so many ended commands are remembered', async () => {
   assert.equal(Buffer.from((await host.shell.check(ids[2] ?? '')).stdout.bytes).toString(), 'y');
 });
 
+test('commands that were taken out of the queue count among the remembered', async () => {
+  const container = new ScriptedHost();
+  await using host = await open(container);
+  void host.shell.run('first', { wait: 0 });
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    const { commandId } = await host.shell.run('queued', { wait: 0 });
+    assert.equal((await host.shell.stop(commandId, 'INT')).status, 'cancelled');
+    ids.push(commandId);
+  }
+  await rejects(host.shell.check(ids[0] ?? ''), 'not_found', /knows no command/);
+  assert.equal((await host.shell.check(ids[1] ?? '')).status, 'cancelled');
+  assert.deepEqual(
+    container.requests.filter(({ type }) => type === 9),
+    [],
+  );
+});
+
 test('only so many of the commands that a host lists are taken over, though none of them settles', async () => {
   const container = new ScriptedHost();
   container.highest = 100;

@@ -13,20 +13,20 @@ export interface HistoryOptions {
 }
 
 /**
- * The ended commands of a sandbox, the oldest first. Those whose processes still write are the last to go, and none goes
+ * The ended commands of a sandbox, the oldest first, and those that never ran but have a name. Those whose processes still write are the last to go, and none goes
  * whose own output is still on its way: somebody waits for it.
  */
 export class CommandHistory implements OutputHolder, Disposable {
   readonly #options: HistoryOptions;
-  readonly #commands = new Map<number, Command>();
+  readonly #commands = new Set<Command>();
 
   constructor(options: HistoryOptions) {
     this.#options = options;
   }
 
   add(command: Command): void {
-    if (!command.begun) return;
-    this.#commands.set(command.channel, command);
+    if (command.id === '') return;
+    this.#commands.add(command);
     this.#trim();
     this.grown();
   }
@@ -37,7 +37,7 @@ export class CommandHistory implements OutputHolder, Disposable {
   }
 
   giveUp(): void {
-    for (const { stdout, stderr } of this.#commands.values()) for (const { kept } of [stdout, stderr]) kept.clear();
+    for (const { stdout, stderr } of this.#commands) for (const { kept } of [stdout, stderr]) kept.clear();
   }
 
   [Symbol.dispose](): void {
@@ -45,21 +45,22 @@ export class CommandHistory implements OutputHolder, Disposable {
   }
 
   byChannel(channel: number): Command | undefined {
-    return this.#commands.get(channel);
-  }
-
-  byId(id: string): Command | undefined {
-    for (const command of this.#commands.values()) if (command.id === id) return command;
+    for (const command of this.#commands) if (command.begun && command.channel === channel) return command;
     return undefined;
   }
 
-  all(): IterableIterator<Command> {
-    return this.#commands.values();
+  byId(id: string): Command | undefined {
+    for (const command of this.#commands) if (command.id === id) return command;
+    return undefined;
+  }
+
+  all(): Iterable<Command> {
+    return this.#commands;
   }
 
   #trim(): void {
     for (let victim = this.#victim(); victim; victim = this.#victim()) {
-      this.#commands.delete(victim.channel);
+      this.#commands.delete(victim);
       this.#options.forget(victim);
     }
   }
@@ -68,7 +69,7 @@ export class CommandHistory implements OutputHolder, Disposable {
   #victim(): Command | undefined {
     const { count } = this.#options;
     if (this.#commands.size <= count) return undefined;
-    const commands = [...this.#commands.values()];
+    const commands = [...this.#commands];
     const settled = commands.filter(({ status }) => status !== 'running');
     // A host that lists without end what never settles is believed up to here.
     const last = commands.length > 2 * count ? commands[0] : undefined;
@@ -78,8 +79,8 @@ export class CommandHistory implements OutputHolder, Disposable {
   /** Bytes held after the oldest commands have given up what is too much. */
   #bound(): number {
     let held = 0;
-    for (const command of this.#commands.values()) held += command.allocated;
-    for (const command of this.#commands.values()) {
+    for (const command of this.#commands) held += command.allocated;
+    for (const command of this.#commands) {
       if (held <= this.#options.bytes) break;
       held -= command.allocated;
       command.stdout.kept.evict();

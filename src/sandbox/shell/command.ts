@@ -18,6 +18,8 @@ export interface CommandOptions {
   /** Bytes of each stream that the host may send ahead. */
   readonly credit: number;
   readonly grant: (channel: number, stream: Stream, limit: number) => void;
+  /** Where the shell is: the command's directory for as long as it has not begun. */
+  readonly directory: () => string;
   readonly onOutput?: ((stream: 'stdout' | 'stderr', bytes: Uint8Array) => void) | undefined;
 }
 
@@ -141,7 +143,7 @@ export class Command {
   }
 
   get cwd(): string {
-    return this.#done?.cwd || this.#cwd;
+    return this.#done?.cwd || this.#cwd || this.#options.directory();
   }
 
   /** Seconds it ran, or has run so far. */
@@ -166,7 +168,7 @@ export class Command {
   }
 
   get ended(): boolean {
-    return this.#done !== undefined || this.#lost !== undefined;
+    return this.#done !== undefined || this.#lost !== undefined || this.#refusal !== undefined;
   }
 
   /** Resolves when the shell reports the end, or the sandbox is lost. */
@@ -221,10 +223,14 @@ export class Command {
     this.#reported.resolve('released');
   }
 
-  /** It never ran. */
+  /** It never ran, and never will. */
   refuse(error: AppError): void {
+    this.interruptedBy(error.code === 'sandbox_lost' ? 'sandbox_lost' : 'cancelled');
+    this.#took ??= this.executionTime * 1000;
+    this.#done = undefined;
     this.#refusal = error;
-    this.#status = 'error';
+    for (const stream of this.#streams) stream.close();
+    this.#status = this.#endedBy ?? 'cancelled';
     this.#reported.resolve('refused');
     this.#settled.reject(error);
     this.#changed();
@@ -245,7 +251,7 @@ export class Command {
 
   /** The sandbox is gone, for the reason given as a clause. */
   lost(reason: string): void {
-    if (this.#lost !== undefined) return;
+    if (this.#lost !== undefined || this.#refusal !== undefined) return;
     if (!this.#done) this.interruptedBy('sandbox_lost');
     this.#took ??= this.executionTime * 1000;
     this.#lost = reason;
@@ -272,6 +278,7 @@ export class Command {
   }
 
   get cause(): Cause | undefined {
+    if (this.#refusal && this.#endedBy) return { code: this.#endedBy, message: this.#refusal.message };
     const seconds = this.executionTime.toFixed(1);
     switch (this.#endedBy) {
       case 'timeout':

@@ -97,7 +97,8 @@ export class ShellRunner {
   ): Command {
     const grant = (channel: number, stream: Stream, limit: number) =>
       this.#link.send(request.credit(channel, stream, limit));
-    return new Command({ text, timeout, limits: this.#options.output, credit, grant, onOutput });
+    const directory = () => this.cwd;
+    return new Command({ text, timeout, limits: this.#options.output, credit, grant, directory, onOutput });
   }
 
   /** Interrupts a command that runs, and takes one that waits out of the queue. */
@@ -106,7 +107,7 @@ export class ShellRunner {
     const place = this.#queue.indexOf(command);
     if (place < 0) return void this.interrupt(command, 'cancelled');
     this.#queue.splice(place, 1);
-    command.refuse(new AppError('cancelled', 'The command was cancelled before its turn came; it did not run.'));
+    this.#refuse(command, new AppError('cancelled', 'The command was cancelled before its turn came; it did not run.'));
   }
 
   async interrupt(command: Command, why: 'timeout' | 'cancelled'): Promise<void> {
@@ -250,7 +251,13 @@ export class ShellRunner {
   }
 
   #refuseQueued(code: ErrorCode, message: string): void {
-    for (const command of this.#queue.splice(0)) command.refuse(new AppError(code, message));
+    for (const command of this.#queue.splice(0)) this.#refuse(command, new AppError(code, message));
+  }
+
+  /** One whose name a caller has is remembered with the reason. */
+  #refuse(command: Command, why: AppError): void {
+    command.refuse(why);
+    this.#history.add(command);
   }
 
   #begin(command: Command): void {
@@ -289,8 +296,9 @@ export class ShellRunner {
 
   /** A command that the shell never read is safe to run once more. */
   #tryAgain(command: Command): void {
-    if (command.endedBy) return command.refuse(new AppError('cancelled', 'The command was cancelled before it ran.'));
-    if (command.attempts > 1) return command.refuse(didNotRun());
+    if (command.endedBy)
+      return this.#refuse(command, new AppError('cancelled', 'The command was cancelled before it ran.'));
+    if (command.attempts > 1) return this.#refuse(command, didNotRun());
     this.#queue.unshift(command);
   }
 
@@ -307,7 +315,7 @@ export class ShellRunner {
   }
 
   #refused(command: Command, code: HostErrorCode): void {
-    command.refuse(refusals[code]());
+    this.#refuse(command, refusals[code]());
   }
 
   /** Goes on with a command that an earlier server began. */
@@ -344,7 +352,7 @@ export class ShellRunner {
   }
 
   #forget(command: Command): void {
-    this.#link.send(request.forget(command.channel));
+    if (command.begun) this.#link.send(request.forget(command.channel));
     this.#notes.forget(command.id);
   }
 }
