@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { AppError } from '../../src/errors.ts';
 import type { Runtime } from '../../src/sandbox/runtime.ts';
 import type { SessionHost } from '../../src/sandbox/host/session-host.ts';
+import { afterEnd } from '../../src/sandbox/shell/command-end.ts';
 import type { CommandPage, Output } from '../../src/sandbox/workspace.ts';
 import { newInstance, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { shellSandbox } from '../support/shell-sandbox.ts';
@@ -232,6 +233,34 @@ describe('the shell on a real container', { concurrency: 4 }, () => {
     const page = await shell.stop(server.commandId, 'TERM');
     assert.deepEqual([page.status, page.background], ['success', false]);
     assert.equal(shown((await shell.run('pgrep -c sleep; jobs -p | wc -l')).stdout), '0\n0\n');
+  });
+
+  test('check waits for what the background processes of an ended command write, and for their end', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { shell } = sandbox.host;
+    const { commandId, status } = await shell.run('(sleep 1; echo late; sleep 1) & echo now');
+    assert.equal(status, 'success');
+    assert.equal((await shell.check(commandId, { offset: 4 })).stdout.total, 4);
+    const late = await shell.check(commandId, { offset: 4, wait: 5 });
+    assert.deepEqual([Buffer.from(late.stdout.bytes).toString(), late.background], ['late\n', true]);
+    const began = performance.now();
+    const over = await shell.check(commandId, { offset: 9, wait: 5 });
+    assert.deepEqual([over.stdout.total, over.background], [9, false]);
+    assert.ok(performance.now() - began < 4000);
+    const at = performance.now();
+    assert.equal((await shell.check(commandId, { offset: 9, wait: 5 })).background, false);
+    assert.ok(performance.now() - at < 1000, 'nothing more can come');
+  });
+
+  test("one who waits for a command's end alone does not wait for its background processes", async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { shell } = sandbox.host;
+    const began = performance.now();
+    const { commandId } = await shell.run('sleep 10 & sleep 0.5; echo up', { wait: 0.1 });
+    const page = await afterEnd(shell, commandId, 9);
+    assert.deepEqual([page?.status, page?.background], ['success', true]);
+    assert.equal((await afterEnd(shell, commandId, 9))?.status, 'success');
+    assert.ok(performance.now() - began < 5000);
   });
 
   test('pages say what is no longer held', async () => {

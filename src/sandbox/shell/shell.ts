@@ -57,9 +57,7 @@ export class Shell implements ShellPort {
     const errOffset = checkOffset('err_offset', options.errOffset);
     const wait = checkWait(options.wait, this.#limits.maxTimeout);
     const command = this.#find(commandId);
-    const hasNews = () =>
-      command.status !== 'running' || command.stdout.kept.total > offset || command.stderr.kept.total > errOffset;
-    if (wait > 0) await this.#until(command, hasNews, wait * 1000, options.signal);
+    if (wait > 0) await this.#until(command, newsOf(command, offset, errOffset), wait * 1000, options.signal);
     return commandPage(command, { offset, errOffset, size: this.#limits.page });
   }
 
@@ -107,6 +105,18 @@ export class Shell implements ShellPort {
     void over.then(() => (isOver = true));
     while (!isOver && !holds()) await Promise.race([command.news, over]);
   }
+}
+
+/**
+ * Whether there is something to tell to one who knows the output up to the offsets: more of it, or the end. The end of
+ * an ended command is that of its background processes' output, except for one who asks beyond all output, and so for
+ * the command's end alone.
+ */
+function newsOf(command: Command, offset: number, errOffset: number): () => boolean {
+  const more = () => command.stdout.kept.total > offset || command.stderr.kept.total > errOffset;
+  const beyond = command.stdout.kept.total < offset && command.stderr.kept.total < errOffset;
+  const ended = () => command.status !== 'running';
+  return ended() && !beyond ? () => more() || !command.background : () => more() || ended();
 }
 
 function printable(id: string): string {
