@@ -506,8 +506,14 @@ const hostile: ShellCase[] = [
   { name: 'prompts overwritten', steps: [$("PS1='A ' PS2='B ' PS0='C ' PS4='D ' PROMPT_COMMAND='echo E'"), ok, okErr] },
   {
     name: 'a DEBUG trap does not reach into later calls',
-    needsHost: true,
-    steps: [$("trap 'echo dbg' DEBUG"), $('echo a; trap - DEBUG', 'a\n'), ok],
+    steps: [
+      $("trap 'echo dbg; echo dbg >&2' DEBUG"),
+      $('echo a', 'a\n', { cwd: '/workspace' }),
+      fails('cd /tmp; false', 1, '', { out: '', cwd: '/tmp' }),
+      $('echo $?; sleep 30 >/dev/null 2>&1 &', '1\n'),
+      $('jobs -p | wc -l; kill %1; trap - DEBUG', '1\n', { cwd: '/tmp' }),
+      ok,
+    ],
   },
   {
     name: 'an ERR trap',

@@ -47,12 +47,15 @@ export function commandLines(command: CommandText): Buffer {
   return Buffer.concat([Buffer.from(before + carried), textLines(command), Buffer.from(reportLine(command))]);
 }
 
-/** The marks `end CHANNEL CODE JOBS CWD` on stdout, jobs a line each, and `end CHANNEL` on stderr. */
+/**
+ * The marks `end CHANNEL CODE JOBS CWD` on stdout, jobs a line each, and `end CHANNEL` on stderr. Each builtin has its
+ * own redirection: a DEBUG trap runs before it, and would write into the mark from inside a group that has one.
+ */
 export function reportLine(command: CommandText): string {
   const { builtin, mark, out, err } = parts(command);
-  const code = `${builtin} printf '%send ${command.channel} %d ' ${command.nonce} "$?"`;
-  const rest = `${builtin} jobs -p; ${builtin} printf '%s\\0' "$PWD"`;
-  return `\n { ${code}; ${rest}; } >${out}; ${mark(`end ${command.channel}`)} >${err}\n`;
+  const code = `${builtin} printf '%send ${command.channel} %d ' ${command.nonce} "$?" >${out}`;
+  const rest = `${builtin} jobs -p >${out}; ${builtin} printf '%s\\0' "$PWD" >${out}`;
+  return `\n ${code}; ${rest}; ${mark(`end ${command.channel}`)} >${err}\n`;
 }
 
 /** A file for bash, which keeps its line numbers and lets it return; a quoted word for other shells. */
