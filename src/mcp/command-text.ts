@@ -67,7 +67,7 @@ function commandNotes(result: CommandResult, shown: readonly ShownOutput[]): str
   return [
     cause?.message,
     shellRestarted &&
-      'the shell ended and was started again with its directory, variables and functions; shell_restarted',
+      'the shell ended and was started again with its directory, and with its variables and functions as far as they fit in 1 MiB; shell_restarted',
     background &&
       result.status !== 'running' &&
       `processes of this command still run in the background; check_command ${commandId} shows what they write`,

@@ -66,7 +66,7 @@ for (const [what, env, left] of [
     assert.equal(stdout, back);
     assert.match(
       (lost as string[]).join('\n'),
-      /^The sandbox was started anew because it was idle for \d+ s: background processes, terminals and \/tmp are gone; the files under \/workspace are kept\.\nThe shell goes on in its directory, with its variables, functions and options\.$/,
+      /^The sandbox was started anew because it was idle for \d+ s: background processes, terminals and \/tmp are gone; the files under \/workspace are kept\.\nThe shell goes on in its directory, with its variables, functions and options as far as they fit in 1 MiB\.$/,
     );
     assert.equal((await run(await session(server), 'echo $NAME | wc -l')).lost, undefined);
   });

@@ -33,3 +33,13 @@ describe('the shell through the endpoint', { concurrency: 4 }, () => {
     });
   }
 });
+
+test('a shell that was started again is told of with what it keeps, and up to which size', async () => {
+  const session = await openSession({ mcp: `${server.url}/mcp` });
+  const { result } = await session.call('execute_command', { command: 'exit 5' });
+  assert.match(
+    result?.content?.[0]?.text ?? '',
+    /the shell ended and was started again with its directory, and with its variables and functions as far as they fit in 1 MiB; shell_restarted\b/,
+  );
+  await session.delete();
+});

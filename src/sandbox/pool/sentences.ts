@@ -8,7 +8,7 @@ export function lostBecause(why: string): string {
 /** Told after that. */
 export function shellAfterWake(restored: boolean): string {
   return restored
-    ? 'The shell goes on in its directory, with its variables, functions and options.'
+    ? 'The shell goes on in its directory, with its variables, functions and options as far as they fit in 1 MiB.'
     : 'The shell is a new one, without the directory, variables and functions of the old one.';
 }
 
