@@ -37,6 +37,11 @@ export class AppError extends Error {
   }
 }
 
+/** Whether an abort's reason is that the server stops: then what runs in a sandbox goes on. */
+export function isDraining(reason: unknown): boolean {
+  return reason instanceof AppError && reason.code === 'draining';
+}
+
 /** The error as a client may see it: an `AppError` as it is, anything else as `internal` with nothing of its text. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;

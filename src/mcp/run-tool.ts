@@ -1,5 +1,5 @@
 import type { CallToolResult } from '@modelcontextprotocol/server';
-import { AppError, toAppError } from '../errors.ts';
+import { AppError, isDraining, toAppError } from '../errors.ts';
 import { withCallContext } from '../sandbox/call-context.ts';
 import type { Principal } from '../sandbox/key.ts';
 import type { Lease } from '../sandbox/sandboxes.ts';
@@ -53,9 +53,10 @@ async function attempt(tool: Tool, request: CallRequest, ctx: McpContext) {
     const { requestId, principal, secrets } = request;
     const name = { requestId, principal, secrets, tool: tool.name };
     const result = await withCallContext(name, () => tool.handle(args, call));
-    if (request.signal.reason instanceof AppError) throw request.signal.reason;
+    const { reason } = request.signal;
+    if (reason instanceof AppError && !isDraining(reason)) throw reason;
     // A caller who has gone reads nothing: the next one is told.
-    const lost = request.signal.aborted ? [] : leases.flatMap((lease) => lease.lost);
+    const lost = request.signal.aborted && !isDraining(reason) ? [] : leases.flatMap((lease) => lease.lost);
     return { result: respond(result, lost, request.secrets), outcome: result.outcome ?? 'ok' };
   } catch (thrown) {
     const error = request.signal.reason instanceof AppError ? request.signal.reason : thrown;

@@ -44,6 +44,29 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   });
 }
 
+test('a command whose caller still waits goes on when the server stops, and so does what the next one knows of it', async () => {
+  await using server = await ServerProcess.start({ BERTH_SERVER__DRAIN: '1' });
+  const client = await connect(server.url);
+  await run(client, 'mkdir -p out');
+  const told = run(client, 'for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done; touch out/end; (exit 7)');
+  await new Promise((done) => setTimeout(done, 700));
+  await server.kill('SIGTERM');
+  const left = await told;
+  assert.deepEqual([left['status'], left['stdout']?.toString().startsWith('line 1\n')], ['running', true]);
+  await server.start();
+  const checked = await client.callTool({
+    name: 'check_command',
+    arguments: { command_id: left['command_id'], wait: 10 },
+  });
+  let page = checked.structuredContent as Record<string, unknown>;
+  while (page['status'] === 'running') {
+    const again = { command_id: left['command_id'], wait: 10, offset: 0 };
+    page = (await client.callTool({ name: 'check_command', arguments: again })).structuredContent as typeof page;
+  }
+  assert.equal(page['exit_code'], 7);
+  assert.equal((await run(client, 'ls out'))['stdout'], 'end\n');
+});
+
 test('a second SIGTERM ends a draining server at once', async () => {
   await using server = await ServerProcess.start({ BERTH_SERVER__DRAIN: '60' });
   const client = await connect(server.url);

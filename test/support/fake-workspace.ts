@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createHash, randomUUID } from 'node:crypto';
-import { AppError } from '../../src/errors.ts';
+import { AppError, isDraining } from '../../src/errors.ts';
 import type {
   CommandPage,
   CommandResult,
@@ -85,6 +85,7 @@ class FakeShell implements ShellPort {
       else if (word === 'exit') exit = Number(rest);
       else if (word === 'sleep') await sleep(Number(rest) * 1000, undefined, { signal }).catch(() => undefined);
       else [exit] = [127, err.push(bytes(`bash: line 1: ${word}: command not found\n`))];
+      if (isDraining(signal.reason)) return this.#result(id, command, 'running', null, out, err);
       if (signal.aborted) return this.#cancelled(id, command);
       if (word === 'echo') options.onOutput?.('stdout', out.at(-1)!);
     }

@@ -1,4 +1,4 @@
-import { AppError } from '../../errors.ts';
+import { AppError, isDraining } from '../../errors.ts';
 import type { Command } from './command.ts';
 import { commandPage, commandResult } from './results.ts';
 import { checkOffset, checkSeconds, checkWait, commandBytes } from './shell-arguments.ts';
@@ -41,9 +41,14 @@ export class Shell implements ShellPort {
     const place = this.#runner.enqueue(command);
     if (place > 0) options.onQueued?.(place);
     using timers = new Timers();
-    timers.onAbort(options.signal, () => this.#runner.cancel(command));
+    const left = Promise.withResolvers<void>();
+    timers.onAbort(options.signal, () => {
+      // The next server goes on with it.
+      if (command.begun && isDraining(options.signal?.reason)) left.resolve();
+      else this.#runner.cancel(command);
+    });
     const enough = wait === undefined ? [] : [timers.after(wait * 1000)];
-    await Promise.race([this.#end(command), this.#released.promise, ...enough]);
+    await Promise.race([this.#end(command), this.#released.promise, left.promise, ...enough]);
     if (command.refusal) throw command.refusal;
     if (command.status === 'running') this.#runner.keep(command);
     return commandResult(command);
