@@ -33,8 +33,12 @@ export class SandboxView implements Workspace {
   async status(): Promise<SandboxStatus> {
     const { container, host, quota, row, template } = this.#parts;
     const [usage, activity, terminals] = await Promise.all([container.usage(), host.activity(), this.terminals.list()]);
+    const described = describe(row, template, quota);
+    // The settings may have changed since it was started: these are in force.
+    const { memoryLimit: memory, pidsLimit: pids } = usage;
     return {
-      ...describe(row, template, quota),
+      ...described,
+      limits: { ...described.limits, ...(memory > 0 && { memory }), ...(pids > 0 && { pids }) },
       state: 'running',
       degraded: host.degraded,
       usage: {
