@@ -277,6 +277,12 @@ export function filesContract(name: string, start: () => Promise<FilesSubject>):
           isError(error, 'invalid_argument', /not UTF-8/),
         );
       });
+      test('never makes a file that is too large to edit again', async () => {
+        await files.write('e5.txt', text('a'.repeat(1024 * KiB)));
+        const edit = files.edit('e5.txt', 'a', 'b'.repeat(46), { all: true });
+        await assert.rejects(edit, (error) => isError(error, 'too_large', /would make it 48234496\. Nothing was/));
+        assert.equal((await files.stat('e5.txt')).size, 1024 * KiB);
+      });
       test('keeps a byte order mark and line ends', async () => {
         await files.write('bom.txt', text('\ufeffone\r\ntwo\r\n'));
         await files.edit('bom.txt', 'two', 'zwei');

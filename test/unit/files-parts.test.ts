@@ -173,11 +173,15 @@ for (const [header, size, range] of [
   test(`range ${header} of ${size}`, () => assert.deepEqual(parseRange(header, size), range));
 }
 
+function edited(text: string, oldText: string, newText: string, { all = false, limit = 1e6 } = {}) {
+  return replaceText('f', text, { oldText, newText, all, limit });
+}
+
 test('the lines around changes, near ones together', () => {
   const text = Array.from({ length: 30 }, (_, i) => `l${i + 1}`).join('\n');
-  const { lines, count } = replaceText('f', text, 'l1\n', 'first\n', false);
+  const { lines, count } = edited(text, 'l1\n', 'first\n');
   assert.deepEqual([count, lines], [1, [{ from: 1, text: 'first\nl2\nl3\nl4' }]]);
-  const two = replaceText('f', text.replace('l12', 'X').replace('l15', 'X').replace('l30', 'X'), 'X', 'Y', true);
+  const two = edited(text.replace('l12', 'X').replace('l15', 'X').replace('l30', 'X'), 'X', 'Y', { all: true });
   assert.equal(two.count, 3);
   assert.deepEqual(
     two.lines.map(({ from, text: excerpt }) => [from, excerpt.split('\n').length, excerpt.split('\n')[0]]),
@@ -186,11 +190,34 @@ test('the lines around changes, near ones together', () => {
       [27, 4, 'l27'],
     ],
   );
-  assert.deepEqual(replaceText('f', 'a\nb\nc', 'b\n', '', false), {
+  assert.deepEqual(edited('a\nb\nc', 'b\n', ''), {
     text: 'a\nc',
     count: 1,
     lines: [{ from: 1, text: 'a\nc' }],
   });
+});
+
+test('an edit that would make too large a file is refused before it is made', () => {
+  const letters = 'a'.repeat(10 * 1024 * 1024);
+  const before = process.memoryUsage().rss;
+  assert.throws(() => edited(letters, 'a', 'b'.repeat(46), { all: true, limit: letters.length }), {
+    code: 'too_large',
+    message:
+      '"f" must have at most 10485760 bytes after an edit; this one would make it 482344960. Nothing was changed.',
+  });
+  const grown = (process.memoryUsage().rss - before) / 2 ** 20;
+  assert.ok(grown < 64, `a refusal took ${grown} MiB`);
+  assert.equal(edited('aüa', 'a', 'bb', { all: true, limit: 6 }).text, 'bbübb');
+  assert.throws(() => edited('aüa', 'a', 'bb', { all: true, limit: 5 }), { code: 'too_large' });
+  assert.throws(() => edited('aüa', 'ü', '€', { limit: 4 }), { code: 'too_large' });
+});
+
+test('every occurrence is replaced, however many there are', () => {
+  for (const count of [1, 4095, 4096, 4097, 10_000]) {
+    const text = `<${'ab-'.repeat(count)}>`;
+    const { text: got, count: found } = edited(text, 'ab', '$&c', { all: true });
+    assert.deepEqual([found, got], [count, `<${'$&c-'.repeat(count)}>`]);
+  }
 });
 
 test('what a container says of a failure is compared, never passed on', () => {

@@ -4,6 +4,8 @@ import { shown } from './paths.ts';
 /** Lines shown before and after a change. */
 const around = 3;
 const mostShown = 20;
+/** Pieces of text joined at once. */
+const batch = 4096;
 
 export interface Edited {
   readonly text: string;
@@ -12,24 +14,65 @@ export interface Edited {
   readonly lines: { from: number; text: string }[];
 }
 
-/** Replaces `oldText` in `text`; rejects with a sentence unless it occurs once, or at least once with `all`. */
-export function replaceText(path: string, text: string, oldText: string, newText: string, all: boolean): Edited {
+export interface Edit {
+  readonly oldText: string;
+  readonly newText: string;
+  /** Replace every occurrence; else there must be exactly one. */
+  readonly all: boolean;
+  /** Bytes that the edited text may have. */
+  readonly limit: number;
+}
+
+/** Replaces text; throws with a sentence unless it occurs once, or at least once with `all`, and the result fits. */
+export function replaceText(path: string, text: string, edit: Edit): Edited {
+  const { oldText, newText } = edit;
   if (oldText === '') throw new AppError('invalid_argument', 'old_text must not be empty.');
   if (oldText === newText)
     throw new AppError('invalid_argument', 'new_text must differ from old_text; both are the same.');
-  const places = occurrences(text, oldText);
-  if (places.length === 0) throw notThere(path, text, oldText);
-  if (places.length > 1 && !all) throw ambiguous(path, text, places);
-  const edited = text.split(oldText).join(newText);
+  const { count, places } = occurrences(text, oldText);
+  if (count === 0) throw notThere(path, text, oldText);
+  if (count > 1 && !edit.all) throw ambiguous(path, text, count, places);
+  checkSize(path, text, count, edit);
+  const edited = replaced(text, oldText, newText);
   const grown = newText.length - oldText.length;
-  const starts = places.slice(0, mostShown).map((place, i) => place + i * grown);
-  return { text: edited, count: places.length, lines: excerpts(edited, starts, newText.length) };
+  const starts = places.map((place, i) => place + i * grown);
+  return { text: edited, count, lines: excerpts(edited, starts, newText.length) };
 }
 
-function occurrences(text: string, part: string): number[] {
+/** How often `part` occurs, and the first places: a text of megabytes has millions. */
+function occurrences(text: string, part: string): { count: number; places: number[] } {
   const places: number[] = [];
-  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) places.push(at);
-  return places;
+  let count = 0;
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) {
+    count += 1;
+    if (places.length < mostShown) places.push(at);
+  }
+  return { count, places };
+}
+
+/** Before anything is built: what replaces a letter in every place may have gigabytes. */
+function checkSize(path: string, text: string, count: number, { oldText, newText, limit }: Edit): void {
+  const size = Buffer.byteLength(text) + count * (Buffer.byteLength(newText) - Buffer.byteLength(oldText));
+  if (size <= limit) return;
+  const message = `${shown(path)} must have at most ${limit} bytes after an edit; this one would make it ${size}. Nothing was changed.`;
+  throw new AppError('too_large', message, { data: { count, size, limit } });
+}
+
+/** In batches: the pieces between millions of places take more memory than the text. */
+function replaced(text: string, oldText: string, newText: string): string {
+  const batches: string[] = [];
+  let pieces: string[] = [];
+  let from = 0;
+  for (let at = text.indexOf(oldText); at >= 0; at = text.indexOf(oldText, from)) {
+    pieces.push(text.slice(from, at));
+    from = at + oldText.length;
+    if (pieces.length < batch) continue;
+    batches.push(pieces.join(newText));
+    pieces = [];
+  }
+  pieces.push(text.slice(from));
+  batches.push(pieces.join(newText));
+  return batches.join(newText);
 }
 
 function notThere(path: string, text: string, oldText: string): AppError {
@@ -39,14 +82,14 @@ function notThere(path: string, text: string, oldText: string): AppError {
   return new AppError('invalid_argument', `old_text does not occur in ${shown(path)}; nothing was changed.${why}`);
 }
 
-function ambiguous(path: string, text: string, places: readonly number[]): AppError {
+function ambiguous(path: string, text: string, count: number, places: readonly number[]): AppError {
   const numbers = lineNumbers(text, places.slice(0, 10)).join(', ');
-  const more = places.length > 10 ? ', …' : '';
+  const more = count > 10 ? ', …' : '';
   return new AppError(
     'invalid_argument',
-    `old_text must occur exactly once in ${shown(path)}, but occurs ${places.length} times (lines ${numbers}${more}); ` +
+    `old_text must occur exactly once in ${shown(path)}, but occurs ${count} times (lines ${numbers}${more}); ` +
       'give more of its surroundings, or set all.',
-    { data: { count: places.length } },
+    { data: { count } },
   );
 }
 

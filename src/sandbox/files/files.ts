@@ -22,7 +22,7 @@ export interface FilesOptions {
   readonly deadline?: number;
   readonly list?: Partial<ListLimits>;
   readonly tar?: Partial<TarLimits>;
-  /** Bytes of the largest file that `edit` takes. */
+  /** Bytes of the largest file that `edit` takes and makes. */
   readonly editLimit?: number;
 }
 
@@ -51,7 +51,8 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
     list: async (path, list = {}) => listFiles(host, limits, resolve(path), path, list),
     async edit(path, oldText, newText, { all = false, signal } = {}) {
       await using file = await files.open(path, signal);
-      const edited = replaceText(path, await textOf(file, path, editLimit), oldText, newText, all);
+      const text = await textOf(file, path, editLimit);
+      const edited = replaceText(path, text, { oldText, newText, all, limit: editLimit });
       const body = new Blob([edited.text]).stream();
       await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
       return { path: file.stat.path, count: edited.count, lines: edited.lines };
