@@ -9,7 +9,8 @@ import { scriptFailure } from '../../src/sandbox/files/files-failure.ts';
 import { globMatcher } from '../../src/sandbox/files/glob.ts';
 import { MarkedBody } from '../../src/sandbox/files/marked-body.ts';
 import { resolveFile, resolvePath, shown } from '../../src/sandbox/files/paths.ts';
-import { tarEnd, tarHeader, tarPadding } from '../../src/sandbox/files/tar.ts';
+import { sanitizedTar } from '../../src/sandbox/files/files-tar.ts';
+import { tarEnd, tarHeader, tarPadding, type TarEntry } from '../../src/sandbox/files/tar.ts';
 
 for (const [path, resolved] of [
   ['a', '/w/a'],
@@ -152,6 +153,53 @@ test('tar reads the headers as they were meant', () => {
     'hrw-r--r-- 0/0 0 1970-01-01 00:00 hard link to plain',
   ]);
 });
+
+test('nothing but the bytes of files is passed on', async () => {
+  const smuggled = Buffer.concat([
+    tarHeader({ ...plain, name: 'l', type: 'symlink', target: '/etc' }),
+    tarHeader({ ...plain, name: 'l/passwd' }),
+  ]);
+  const file = tarHeader({ ...plain, name: 'a' });
+  for (const type of ['link', 'symlink'] as const) {
+    const link = rawHeader({ ...plain, name: 'b', type, target: 'a' }, { size: smuggled.length });
+    await assert.rejects(sanitized(file, link, smuggled, tarEnd), {
+      code: 'invalid_argument',
+      message: `The archive's entry "b" is a link with content of its own; nothing was unpacked.`,
+    });
+  }
+  const directory = rawHeader({ ...plain, name: 'd', type: 'directory' }, { size: 512 });
+  const { tar, totals } = await sanitized(directory, file, tarEnd);
+  assert.deepEqual(namesOf(tar), ['d/', 'a', 'MARK']);
+  assert.deepEqual(totals, { files: 1, bytes: 0 });
+});
+
+const plain = { name: 'f', type: 'file', size: 0, mode: 0o644, mtime: 0 } as const;
+
+/** A header as another program may write it: another size, another type. */
+function rawHeader(entry: TarEntry, { size = entry.size, flag }: { size?: number; flag?: string }): Buffer {
+  const header = Buffer.from(tarHeader(entry));
+  header.write(size.toString(8).padStart(11, '0'), 124, 'latin1');
+  if (flag !== undefined) header.write(flag, 156, 'latin1');
+  header.fill(' ', 148, 156);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  return header;
+}
+
+/** The archive of these parts as it is handed to a sandbox. */
+async function sanitized(...parts: Uint8Array[]) {
+  const totals = { files: 0, bytes: 0 };
+  const limits = { entries: 1000, bytes: 2 ** 40, names: 2 ** 25 };
+  const source = cut(Buffer.concat(parts), [64 * 1024]).getReader();
+  const pieces: Uint8Array[] = [];
+  for await (const piece of sanitizedTar(source, { path: 'x', mark: 'MARK', limits, totals })) pieces.push(piece);
+  return { tar: Buffer.concat(pieces), totals };
+}
+
+function namesOf(tar: Uint8Array): string[] {
+  const listed = execFileSync('tar', ['--quoting-style=literal', '-tf', '-'], { input: tar, encoding: 'utf8' });
+  return listed.trimEnd().split('\n');
+}
 
 test('a size beyond octal goes as base 256', () => {
   const header = Buffer.from(tarHeader({ name: 'huge', type: 'file', size: 2 ** 40 + 1, mode: 0o644, mtime: 0 }));

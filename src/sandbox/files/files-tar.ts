@@ -39,11 +39,12 @@ export async function* sanitizedTar(source: ByteSource, job: Job): AsyncGenerato
   try {
     for await (const entry of unpacker) {
       const clean = check.take(entry.header);
-      if (clean === null) {
+      if (clean !== null) yield tarHeader(clean);
+      // A directory may come with a size, of which the reader's stream never ends.
+      if (clean?.type !== 'file') {
         entry.resume();
         continue;
       }
-      yield tarHeader(clean);
       yield* entry as AsyncIterable<Uint8Array>;
       yield tarPadding(clean.size);
     }
@@ -171,7 +172,9 @@ function inside(name: string): string | null {
   return name.startsWith('/') || parts.includes('..') || name.includes('\0') ? null : parts.join('/');
 }
 
+/** Of a link with a size, readers disagree whether bytes of its own follow or the next entry does. */
 function targetOf(header: Header): string {
+  if (header.size > 0) throw refused(header.name, 'is a link with content of its own');
   const target = header.linkname ?? '';
   if (target === '' || target.length > 4095 || target.includes('\0'))
     throw refused(header.name, 'is a link to nowhere');
