@@ -154,6 +154,8 @@ test('tar reads the headers as they were meant', () => {
   ]);
 });
 
+const plain = { name: 'f', type: 'file', size: 0, mode: 0o644, mtime: 0 } as const;
+
 test('nothing but the bytes of files is passed on', async () => {
   const smuggled = Buffer.concat([
     tarHeader({ ...plain, name: 'l', type: 'symlink', target: '/etc' }),
@@ -173,13 +175,93 @@ test('nothing but the bytes of files is passed on', async () => {
   assert.deepEqual(totals, { files: 1, bytes: 0 });
 });
 
-const plain = { name: 'f', type: 'file', size: 0, mode: 0o644, mtime: 0 } as const;
+test('names that only an extended header holds come as they are, of GNU and of pax', async () => {
+  const long = `${'ü'.repeat(120)}/`.repeat(15) + 'ü'.repeat(120);
+  const target = `../${long}`;
+  const entries = [
+    { ...plain, name: long },
+    { ...plain, name: 'ü', type: 'symlink', target },
+  ] as const;
+  const pax = [
+    rawPax({ path: long, mtime: '1.5', 'SCHILY.xattr.user.x': '\u0000=\n\xff' }),
+    tarHeader({ ...plain, name: 'short' }),
+    rawPax({ path: 'ü', linkpath: target }),
+    tarHeader({ ...plain, name: 'short', type: 'symlink', target: 'short' }),
+  ];
+  for (const parts of [entries.map((entry) => tarHeader(entry)), pax]) {
+    const { tar } = await sanitized(rawPax({ comment: 'c'.repeat(40) }, 'g'), ...parts, tarEnd);
+    assert.deepEqual(namesOf(tar), [long, 'ü', 'MARK']);
+    assert.ok(tar.includes(target));
+  }
+});
+
+for (const [title, message, headers] of [
+  [
+    'a large pax header',
+    /at most 65536 bytes each; one has 7\d{4}\. Nothing/,
+    [rawPax({ comment: 'x'.repeat(70_000) })],
+  ],
+  ['a large global header', /at most 65536 bytes/, [rawPax({ comment: 'x'.repeat(70_000) }, 'g')]],
+  ['a long name of GNU', /at most 65536 bytes/, [tarHeader({ ...plain, name: 'n'.repeat(70_000) })]],
+  ['a global name', /global header gives path to all/, [rawPax({ path: 'p' }, 'g')]],
+  ['a pax header without sense', /not a whole, plain tar/, [rawPax('99 path=x\n')]],
+  [
+    'a sparse file',
+    /^The archive's entry "GNUSparseFile\.1\/s" is a file with its holes/,
+    [rawPax({ 'GNU.sparse.major': '1', 'GNU.sparse.name': 's' }), tarHeader({ ...plain, name: 'GNUSparseFile.1/s' })],
+  ],
+  ['a name in Latin-1', /entry "b\ufffd" has a name .* not UTF-8/, [latin(tarHeader({ ...plain, name: 'b#' }))]],
+  ['a pax name in Latin-1', /not UTF-8/, [latin(rawPax({ path: 'b#' }))]],
+  [
+    'a target in Latin-1',
+    /"l" has .* link target that is not UTF-8/,
+    [latin(tarHeader({ ...plain, name: 'l', type: 'symlink', target: 't#' }))],
+  ],
+] as const) {
+  test(`no archive with ${title} is unpacked`, async () => {
+    await assert.rejects(sanitized(...headers, tarHeader(plain), tarEnd), { code: 'invalid_argument', message });
+  });
+}
+
+test('a header of thousands of keys is not carried to every entry', async () => {
+  const keys = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`k${i}`, '']));
+  const entry = [rawPax({ mtime: '1' }), tarHeader({ ...plain, name: 'd', type: 'directory' })];
+  const before = process.threadCpuUsage();
+  await sanitized(rawPax(keys, 'g'), ...Array.from({ length: 900 }, () => entry).flat(), tarEnd);
+  const { user } = process.threadCpuUsage(before);
+  assert.ok(user < 500_000, `${user} µs`);
+});
+
+/** A pax header with these records, or this text. */
+function rawPax(records: Readonly<Record<string, string>> | string, flag = 'x'): Buffer {
+  const text = typeof records === 'string' ? records : Object.entries(records).map(paxRecord).join('');
+  const bytes = Buffer.from(text);
+  return Buffer.concat([rawHeader(plain, { flag, size: bytes.length }), bytes, tarPadding(bytes.length)]);
+}
+
+function paxRecord([key, value]: readonly [string, string]): string {
+  const rest = Buffer.byteLength(` ${key}=${value}\n`);
+  const length = rest + String(rest + String(rest).length).length;
+  return `${length} ${key}=${value}\n`;
+}
+
+/** With the byte `ü` of Latin-1 for each `#`. */
+function latin(header: Uint8Array): Buffer {
+  const bytes = Buffer.from(header);
+  for (let at = bytes.indexOf('#'); at >= 0; at = bytes.indexOf('#')) bytes[at] = 0xfc;
+  if (bytes.length > 512) return bytes;
+  return rawSum(bytes);
+}
 
 /** A header as another program may write it: another size, another type. */
 function rawHeader(entry: TarEntry, { size = entry.size, flag }: { size?: number; flag?: string }): Buffer {
   const header = Buffer.from(tarHeader(entry));
   header.write(size.toString(8).padStart(11, '0'), 124, 'latin1');
   if (flag !== undefined) header.write(flag, 156, 'latin1');
+  return rawSum(header);
+}
+
+function rawSum(header: Buffer): Buffer {
   header.fill(' ', 148, 156);
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');

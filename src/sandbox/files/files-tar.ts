@@ -1,6 +1,7 @@
-import { extract, type Extract, type Header } from 'tar-stream';
+import type { Extract, Header } from 'tar-stream';
 import { AppError } from '../../errors.ts';
 import { shown } from './paths.ts';
+import { tarReader } from './tar-reader.ts';
 import { tarEnd, tarHeader, tarPadding, type TarEntry } from './tar.ts';
 
 export interface TarLimits {
@@ -34,7 +35,7 @@ interface Job {
  */
 export async function* sanitizedTar(source: ByteSource, job: Job): AsyncGenerator<Uint8Array> {
   const check = new TarCheck(job);
-  const unpacker = extract({ allowUnknownFormat: true } as Parameters<typeof extract>[0]);
+  const unpacker = tarReader();
   void feed(source, unpacker);
   try {
     for await (const entry of unpacker) {
@@ -103,7 +104,8 @@ class TarCheck {
   }
 
   /** The entry as it is to be written, or `null` for one that is not (yet). */
-  take(header: Header): TarEntry | null {
+  take(raw: Header): TarEntry | null {
+    const header = legible(raw);
     const name = this.#nameOf(header);
     this.#count(header);
     if (name === '') return null;
@@ -164,6 +166,25 @@ class TarCheck {
     if (this.#entries > limits.entries) throw tooLarge(`${limits.entries} entries`);
     if (this.#names > limits.names) throw tooLarge(`${limits.names} bytes in its names`);
   }
+}
+
+/** The header with its names as text. Two names that are not UTF-8 would become one, with both replaced by marks. */
+function legible(raw: Header): Header {
+  const names = { name: textOf(raw.name), linkname: textOf(raw.linkname ?? '') };
+  for (const [bytes, name] of [
+    [raw.name, names.name],
+    [raw.linkname ?? '', names.linkname],
+  ] as const) {
+    if (Buffer.from(name).equals(Buffer.from(bytes, 'latin1'))) continue;
+    throw refused(names.name, 'has a name or a link target that is not UTF-8');
+  }
+  const sparse = Object.keys(raw.pax ?? {}).some((key) => key.startsWith('GNU.sparse.'));
+  if (sparse) throw refused(names.name, 'is a file with its holes left out, as tar -S writes it');
+  return { ...raw, ...names };
+}
+
+function textOf(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString('utf8');
 }
 
 /** A relative name without `.` parts, or `null` for one that leaves the directory. */
