@@ -11,7 +11,10 @@ export interface Pace {
 
 const slowest: Pace = { grace: 30_000, bytesPerMs: 20 };
 
-/** A request's JSON, or `undefined` for a body that is none: at most `limit` bytes, 64 levels deep, and not for ever in coming. */
+/**
+ * A request's JSON, or `undefined` for a body that is none: UTF-8, at most `limit` bytes, 64 levels deep, and not for ever
+ * in coming.
+ */
 export async function readJson(request: Request, limit: number, pace: Pace = slowest): Promise<unknown> {
   const text = await readText(request, limit, pace);
   if (depthOf(text) > maxDepth)
@@ -27,17 +30,26 @@ async function readText(request: Request, limit: number, pace: Pace): Promise<st
   if (Number(request.headers.get('content-length')) > limit) throw tooLarge(limit);
   if (!request.body) return '';
   const reader = request.body.getReader();
-  const decoder = new TextDecoder();
+  const decoder = new TextDecoder('utf-8', { fatal: true });
   const started = performance.now();
   let received = 0;
   let text = '';
   for (;;) {
     const left = started + pace.grace + received / pace.bytesPerMs - performance.now();
     const { done, value } = await within(left, reader);
-    if (done) return text + decoder.decode();
-    received += value.byteLength;
+    received += value?.byteLength ?? 0;
     if (received > limit) throw tooLarge(limit);
-    text += decoder.decode(value, { stream: true });
+    text += decoded(decoder, value);
+    if (done) return text;
+  }
+}
+
+/** The next piece's text; no piece is the end. Refuses what is no UTF-8: with U+FFFD in its place it would be written or run. */
+function decoded(decoder: TextDecoder, piece: Uint8Array | undefined): string {
+  try {
+    return decoder.decode(piece, { stream: piece !== undefined });
+  } catch (cause) {
+    throw new AppError('invalid_argument', 'The JSON body must be UTF-8; bytes came that are not.', { cause });
   }
 }
 

@@ -119,10 +119,7 @@ async function put(transfer: Transfer): Promise<Response> {
   const limit = ctx.config.server.upload_limit;
   const missing = needBody(c, limit);
   if (missing) return missing;
-  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = c.req.header();
-  if (encoding !== 'identity') {
-    throw new AppError('invalid_argument', `content-encoding must be absent; got ${shown(encoding)}.`);
-  }
+  const type = c.req.header('content-type') ?? '';
   if (/^multipart\//i.test(type)) {
     throw new AppError('invalid_argument', 'The body must be the file itself; a form came.');
   }

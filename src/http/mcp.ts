@@ -1,14 +1,18 @@
 import { Hono } from 'hono';
 import type { Config } from '../config.ts';
 import type { McpEndpoint } from '../mcp/endpoint.ts';
+import { rpcErrorResponse } from '../mcp/rpc-error.ts';
 import { oneLine } from '../mcp/text.ts';
 import { readJson } from './body.ts';
 import type { HttpEnv } from './env.ts';
+import { unreadable } from './json-form.ts';
 import { baseUrl } from './oauth-metadata.ts';
 
 /** `/mcp`. Only a POST has a body: some clients announce JSON on a GET or DELETE that has none. */
 export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> {
   return new Hono<HttpEnv>().all('/mcp', async (c) => {
+    const unsupported = c.req.method === 'POST' ? unreadable(c.req.raw.headers) : undefined;
+    if (unsupported !== undefined) return rpcErrorResponse(415, -32000, unsupported);
     const body = c.req.method === 'POST' ? await readJson(c.req.raw, config.server.body_limit) : undefined;
     Object.assign(c.get('line'), summary(body, c.req.header('mcp-session-id')));
     const refusal = c.get('refusal');

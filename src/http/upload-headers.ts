@@ -2,10 +2,18 @@ import type { Context } from 'hono';
 import { AppError } from '../errors.ts';
 import { shown } from '../sandbox/files/paths.ts';
 import type { HttpEnv } from './env.ts';
+import { foreignCoding } from './json-form.ts';
 
-/** Refuses an upload that says nothing about its length (411) or too much of it (413), before a byte is read. */
+/**
+ * Refuses an upload that says nothing about its length (411) or too much of it (413), or whose bytes are not the file's
+ * own, before a byte is read.
+ */
 export function needBody(c: Context<HttpEnv>, limit: number): Response | undefined {
   const { 'content-length': length, 'transfer-encoding': encoding } = c.req.header();
+  const coding = foreignCoding(c.req.header('content-encoding'));
+  if (coding !== undefined) {
+    throw new AppError('invalid_argument', `content-encoding must be absent; got ${shown(coding)}.`);
+  }
   if (length !== undefined && Number(length) > limit) {
     throw new AppError('too_large', `The body must be at most ${limit} bytes; ${length} were announced.`);
   }

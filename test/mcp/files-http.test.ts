@@ -176,6 +176,7 @@ describe('files over HTTP', { timeout: 120_000 }, () => {
     assert.equal(refused.status, 400);
     assert.equal((await error(refused))['message'], 'The body must be the file itself; a form came.');
     assert.equal((await put('gz', 'x', { 'content-encoding': 'gzip' })).status, 400);
+    assert.equal((await put('gz', 'x', { 'content-encoding': 'Identity' })).status, 201);
   });
 
   test('a directory is a tar or a list', async () => {

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { listen } from '../../src/http/server.ts';
-import { initialize, openSession, post, request, until } from '../support/raw.ts';
+import { initialize, openSession, post, read, request, until } from '../support/raw.ts';
 import { startServer } from '../support/server.ts';
 
 const keys = { auth: { mode: 'keys', keys: 'ann=ann-key-0123456789' } };
@@ -130,6 +130,39 @@ test('another media type is 415', async () => {
   await using server = await startServer();
   assert.equal((await post(server.mcp, initialize(), { 'content-type': 'text/plain' })).status, 415);
 });
+
+test('a file whose content is not UTF-8 is refused and not written', async () => {
+  await using server = await startServer();
+  const session = await openSession(server);
+  const upload = request('tools/call', { name: 'upload_file', arguments: { path: 'a.txt', content: 'caf\xe9' } });
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+  const body = Buffer.from(JSON.stringify(upload), 'latin1');
+  const answer = await read(
+    await fetch(server.mcp, { method: 'POST', headers: { ...headers, ...session.headers }, body }),
+  );
+  assert.equal(answer.status, 400);
+  assert.equal(answer.messages[0]?.error?.message, 'The JSON body must be UTF-8; bytes came that are not.');
+  const missing = await session.call('download_file', { path: 'a.txt' });
+  assert.equal(missing.result?.structuredContent?.['code'], 'not_found');
+});
+
+for (const [headers, status, message] of [
+  [{ 'content-type': 'application/json; charset=utf-8' }, 200],
+  [{ 'content-type': 'application/json;charset="UTF-8"' }, 200],
+  [{ 'content-encoding': 'identity' }, 200],
+  [
+    { 'content-type': 'application/json; charset=iso-8859-1' },
+    415,
+    'The charset of a JSON body must be absent or utf-8; got "iso-8859-1".',
+  ],
+  [{ 'content-encoding': 'gzip' }, 415, 'The Content-Encoding of a JSON body must be absent or identity; got "gzip".'],
+] as const)
+  test(`a body announced with ${JSON.stringify(headers)} is answered ${status}`, async () => {
+    await using server = await startServer();
+    const answer = await post(server.mcp, initialize(), headers);
+    assert.equal(answer.status, status);
+    assert.equal(answer.messages[0]?.error?.message, message);
+  });
 
 test('requests over the rate are 429 with the seconds to wait', async () => {
   await using server = await startServer({ config: { limits: { requests_per_minute: 3 } } });

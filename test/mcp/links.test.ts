@@ -182,6 +182,8 @@ test('an upload goes nowhere but into its directory', async () => {
     assert.equal(put.status, 400, name);
   }
   assert.equal((await fetch(link, { method: 'PUT', body: 'x' })).status, 400);
+  const packed = { method: 'PUT', body: 'x', headers: { 'content-encoding': 'gzip' } };
+  assert.equal((await fetch(`${link}?name=x`, packed)).status, 400);
   assert.equal((await fetch(link.replace('inbox', 'other') + '?name=x', { method: 'PUT', body: 'x' })).status, 404);
 });
 

@@ -25,6 +25,19 @@ test('a body comes together from pieces, even through the middle of a character'
   assert.deepEqual(await readJson(request, 100), { a: 'é' });
 });
 
+for (const [what, bytes] of Object.entries({
+  'a byte of Latin-1': Buffer.from('{"a":"caf\xe9"}', 'latin1'),
+  'half a character at the end': Buffer.from('"\xc3', 'latin1'),
+  'UTF-16': Buffer.from('{"a":"b"}\xff', 'utf16le'),
+}))
+  test(`${what} is refused, not replaced`, async () => {
+    const request = new Request('http://localhost', { method: 'POST', body: bytes });
+    await assert.rejects(readJson(request, 100), {
+      code: 'invalid_argument',
+      message: 'The JSON body must be UTF-8; bytes came that are not.',
+    });
+  });
+
 test('what is no JSON is undefined', async () => {
   assert.equal(await readJson(requestOf('{'), 100), undefined);
   assert.equal(await readJson(new Request('http://localhost', { method: 'POST' }), 100), undefined);
