@@ -8,6 +8,7 @@ import { checked, holding, streamOf } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';
 import { directoryHeaders, fileHeaders, isUnchanged, rangeOf } from './file-headers.ts';
 import { answerInFull } from './linger.ts';
+import { needUnconditional, requiredTag } from './upload-condition.ts';
 import { digestOf, modeOf, needBody } from './upload-headers.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -116,6 +117,7 @@ function notAcceptable(path: string): Response {
 
 async function put(transfer: Transfer): Promise<Response> {
   const { c, ctx } = transfer;
+  needUnconditional(c, ['If-None-Match', 'If-Unmodified-Since', 'Content-Range']);
   const limit = ctx.config.server.upload_limit;
   const missing = needBody(c, limit);
   if (missing) return missing;
@@ -130,7 +132,7 @@ async function putFile({ c, lease, path, signal, watchdog }: Transfer, limit: nu
   const declared = c.req.header('content-length');
   const sha256 = digestOf(c);
   const mode = modeOf(c);
-  const unchanged = /^"([0-9-]+)"$/.exec(c.req.header('if-match') ?? '')?.[1];
+  const unchanged = await requiredTag(c, lease.workspace.files, path, signal);
   const body = streamOf(bodyOf(c), () => watchdog.touch());
   const { created, tag, ...written } = await lease.workspace.files.write(path, body, {
     limit,
@@ -145,6 +147,7 @@ async function putFile({ c, lease, path, signal, watchdog }: Transfer, limit: nu
 }
 
 async function putTar({ c, lease, path, signal, watchdog }: Transfer, limit: number): Promise<Response> {
+  needUnconditional(c, ['If-Match']);
   const body = streamOf(checked(bodyOf(c), { limit, sha256: digestOf(c) }), () => watchdog.touch());
   return c.json({ path, ...(await lease.workspace.files.unpack(path, body, signal)) });
 }

@@ -117,6 +117,47 @@ describe('files over HTTP', { timeout: 120_000 }, () => {
     assert.equal(await (await get('versioned')).text(), 'third');
   });
 
+  for (const [condition, status] of [
+    [() => '"deadbeef"', 409],
+    [() => '"1-2-3"', 409],
+    [(etag: string) => `W/${etag}`, 409],
+    [(etag: string) => etag.slice(1, -1), 400],
+    [() => '', 400],
+    [(etag: string) => `"deadbeef", ${etag}`, 200],
+    [() => '*', 200],
+  ] as const) {
+    test(`If-Match: ${condition('"tag"')} is answered ${status}`, async () => {
+      await put('matched', 'first');
+      const etag = (await get('matched')).headers.get('etag')!;
+      const answer = await put('matched', 'second', { 'if-match': condition(etag) });
+      assert.equal(answer.status, status);
+      assert.equal(await (await get('matched')).text(), status === 200 ? 'second' : 'first');
+    });
+  }
+
+  test('If-Match makes no file', async () => {
+    for (const tags of ['*', '"1-2-3"', '"deadbeef"'])
+      assert.equal((await put('matchless/new', 'x', { 'if-match': tags })).status, 404, tags);
+    assert.ok(!(await server.names()).some((name) => name.startsWith('matchless')));
+  });
+
+  for (const [name, value] of [
+    ['If-None-Match', '*'],
+    ['If-Unmodified-Since', 'Sat, 01 Jan 2000 00:00:00 GMT'],
+    ['Content-Range', 'bytes 1-1/2'],
+  ] as const) {
+    test(`${name}, which nothing can hold to, is refused`, async () => {
+      await put('kept', 'first');
+      const refused = await put('kept', 'second', { [name]: value });
+      assert.equal(refused.status, 400);
+      assert.equal(
+        (await error(refused))['message'],
+        `${name} must be absent: this PUT cannot hold to it; got "${value}".`,
+      );
+      assert.equal(await (await get('kept')).text(), 'first');
+    });
+  }
+
   test('modes', async () => {
     await put('run.sh?mode=750', '#!/bin/sh\n');
     assert.equal((await server.files.stat('run.sh')).mode, 0o750);
