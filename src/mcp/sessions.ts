@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/server';
 import type { Principal } from '../sandbox/key.ts';
 import type { McpContext } from './context.ts';
 import { authInfoOf, createMcpServer, type Caller } from './server.ts';
 import { Activity } from './activity.ts';
+import { SessionTransport } from './session-transport.ts';
 
 /** An MCP session of the 2025 era: one transport, one protocol server, one principal. */
 export interface Session {
@@ -101,7 +101,7 @@ export class Sessions implements AsyncDisposable {
   async #create(id: string, principal: Principal): Promise<Session> {
     const { keepalive, body_limit } = this.#ctx.config.server;
     const activity = new Activity(this.#all);
-    const transport = new WebStandardStreamableHTTPServerTransport({
+    const transport = new SessionTransport({
       sessionIdGenerator: () => id,
       keepAliveMs: keepalive * 1000,
       maxRequestBodySize: body_limit,

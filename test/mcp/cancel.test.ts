@@ -5,6 +5,8 @@ import { startServer, type TestServer } from '../support/server.ts';
 
 const anonymous = { id: 'anonymous' };
 const chat = { 'x-librechat-conversation-id': 'chat' };
+const brief = { timeout: 20_000 };
+const quick = { name: 'execute_command', arguments: { command: 'sleep 1' } };
 const slow = { name: 'execute_command', arguments: { command: 'sleep 30' } };
 
 const interrupted = (server: TestServer) =>
@@ -18,22 +20,67 @@ async function settled(server: TestServer): Promise<void> {
   await until(() => server.sandboxes.leases === 0, 'the call to give its sandbox back');
 }
 
-test('2025: notifications/cancelled interrupts the call', async () => {
+const cancellation = (requestId: number) => ({
+  jsonrpc: '2.0',
+  method: 'notifications/cancelled',
+  params: { requestId, reason: 'enough' },
+});
+
+test('2025: notifications/cancelled interrupts the call, and its stream ends without an answer', brief, async () => {
   await using server = await startServer();
   const session = await openSession(server, chat);
   const call = request('tools/call', slow);
-  const connection = new AbortController();
-  const pending = session.post(call, {}, connection.signal).catch(() => undefined);
+  const pending = session.post(call);
   await started(server);
-  await session.post({
-    jsonrpc: '2.0',
-    method: 'notifications/cancelled',
-    params: { requestId: call.id, reason: 'enough' },
-  });
+  await session.post(cancellation(call.id));
   await settled(server);
   assert.deepEqual(interrupted(server), ['sleep 30']);
-  connection.abort();
-  await pending;
+  const { status, messages } = await pending;
+  assert.deepEqual({ status, messages }, { status: 200, messages: [] });
+});
+
+test('2025: what was cancelled of a batch holds nobody’s answer, and its id can be used again', brief, async () => {
+  await using server = await startServer();
+  const session = await openSession(server, chat);
+  const [long, short] = [request('tools/call', slow), request('tools/call', quick)];
+  for (const cancelled of [[long], [short, long]]) {
+    const pending = session.post([long, short]);
+    await until(() => server.sandboxes.leases === 2, 'both calls to hold their sandbox');
+    for (const { id } of cancelled) await session.post(cancellation(id));
+    const answered = (await pending).messages.map(({ id }) => id);
+    assert.deepEqual(answered, cancelled.length === 2 ? [] : [short.id]);
+    await settled(server);
+    const again = await session.post({ ...request('ping'), id: long.id });
+    assert.deepEqual(
+      again.messages.map(({ id }) => id),
+      [long.id],
+    );
+  }
+});
+
+test('2025: a second request with the id of one in flight is refused, and the first is answered', brief, async () => {
+  await using server = await startServer();
+  const session = await openSession(server, chat);
+  const call = request('tools/call', { name: 'execute_command', arguments: { command: 'sleep 1; echo first' } });
+  const first = session.post(call);
+  await started(server);
+  for (const body of [call, [request('ping'), { ...request('ping'), id: call.id }]]) {
+    const answer = await session.post(body);
+    assert.equal(answer.status, 400);
+    const message = `A request with the id ${call.id} is being answered; each needs an id of its own.`;
+    assert.deepEqual(answer.messages, [{ jsonrpc: '2.0', id: null, error: { code: -32600, message } }]);
+  }
+  assert.equal((await session.post(request('ping'))).status, 200);
+  assert.equal((await first).messages[0]?.result?.structuredContent?.['stdout'], 'first\n');
+  assert.equal((await session.post({ ...request('ping'), id: call.id })).status, 200);
+});
+
+test('2025: a request that was refused leaves its id free', async () => {
+  await using server = await startServer();
+  const session = await openSession(server, chat);
+  const ping = request('ping');
+  assert.equal((await session.post(ping, { 'mcp-protocol-version': '1999-01-01' })).status, 400);
+  assert.equal((await session.post(ping)).status, 200);
 });
 
 test('2025: a dropped connection interrupts nothing; DELETE does, and keeps the conversation’s sandbox', async () => {
