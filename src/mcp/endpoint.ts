@@ -10,6 +10,7 @@ import { Activity } from './activity.ts';
 import { orStream } from './late-stream.ts';
 import type { McpContext } from './context.ts';
 import { rpcErrorResponse } from './rpc-error.ts';
+import { argumentsRefusal, withoutNullArguments } from './sent-arguments.ts';
 import { authInfoOf, createMcpServer, type Caller } from './server.ts';
 import { Sessions } from './sessions.ts';
 
@@ -30,13 +31,16 @@ export class McpEndpoint implements AsyncDisposable {
     });
   }
 
-  /** `body` is the parsed JSON of a POST, `undefined` when it is none. */
-  async handle(request: Request, caller: Caller, body: unknown): Promise<Response> {
+  /** `sent` is the parsed JSON of a POST, `undefined` when it is none. */
+  async handle(request: Request, caller: Caller, sent: unknown): Promise<Response> {
+    const body = withoutNullArguments(sent);
     if (request.method === 'POST' && !isJsonContentType(request.headers.get('content-type')))
       return rpcErrorResponse(415, -32000, 'The Content-Type of a POST must be application/json.');
     if (request.method === 'POST' && body === undefined)
       return rpcErrorResponse(400, -32700, 'Parse error: the body is not valid JSON.');
     if (await isLegacyRequest(request, body)) return this.#legacy(request, caller, body);
+    const refusal = argumentsRefusal(body);
+    if (refusal) return refusal;
     const answer = this.#modern.fetch(request, { authInfo: authInfoOf(caller), parsedBody: body });
     return orStream(answer, this.#keepaliveMs);
   }
@@ -52,7 +56,7 @@ export class McpEndpoint implements AsyncDisposable {
       );
     const session = await this.sessions.find(id, caller);
     if (!session) return rpcErrorResponse(404, -32001, 'Session not found');
-    return session.handle(request, caller, body);
+    return argumentsRefusal(body) ?? session.handle(request, caller, body);
   }
 
   /** Waits for the calls in flight, at most `milliseconds`; the rest end with the error `draining`. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { openSession, request, type Message } from '../support/raw.ts';
+import { modernCall, modernHeaders, openSession, post, request, type Message } from '../support/raw.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
 const text = (message: Message) => message.result?.content?.[0]?.text;
@@ -271,6 +271,30 @@ test('an unknown tool is an error of the protocol', () =>
     const answer = await session.call('delete_everything');
     assert.deepEqual(answer.error, { code: -32602, message: 'There is no tool named "delete_everything".' });
   }));
+
+for (const [args, came] of [
+  [[], 'an array'],
+  ['{"path":"."}', String.raw`"{\"path\":\".\"}"`],
+  [5, '5'],
+  [null, undefined],
+] as const)
+  test(`arguments that are ${JSON.stringify(args)} are ${came ? 'one sentence' : 'none'}, in both eras`, () =>
+    withSession(async (session, server) => {
+      const call = request('tools/call', { name: 'list_files', arguments: args });
+      const modern = modernCall('list_files');
+      const params = { ...modern.params, arguments: args };
+      const answers = [
+        await session.post(call),
+        await post(server.mcp, { ...modern, params }, modernHeaders('list_files')),
+      ];
+      const message = `\`arguments\` must be an object, got ${came}.`;
+      for (const [at, { status, messages }] of answers.entries()) {
+        assert.equal(status, 200);
+        assert.deepEqual(messages[0]?.error, came && { code: -32602, message });
+        assert.equal(messages[0]?.id, [call, modern][at]?.id);
+        assert.equal(messages[0]?.result?.isError, undefined);
+      }
+    }));
 
 test('leases balance', () =>
   withSession(async (session, server) => {
