@@ -9,6 +9,7 @@ import { AppError } from '../errors.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { imageId } from '../setup/engine-images.ts';
 import { hasStoredKeys } from '../sandbox/key-store.ts';
+import { makeStateDirectory } from '../sandbox/state-directory.ts';
 import { ensureEngine } from '../setup/engine.ts';
 import { SetupError } from '../setup/error.ts';
 import { ensureImages } from '../setup/images.ts';
@@ -48,6 +49,7 @@ async function refuseTakenPort({ host, port }: Config['server']): Promise<void> 
 }
 
 async function prepare({ env, flags, stop, err }: Invocation, config: Config): Promise<void> {
+  makeStateDirectory(config.server.state_dir);
   await using progress = new Progress(join(config.server.state_dir, 'setup.log'), { out: err, signal: stop });
   using engine = await ensureEngine(env, config.docker.host, progress);
   await ensureImages(engine, progress, { anew: flags['rebuild'] === true });

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
 import type { KeyScope } from './key.ts';
+import { makeStateDirectory, onState } from './state-directory.ts';
 
 /** A key that was made with `berth key create`. Times are milliseconds since the epoch. */
 export interface StoredKey {
@@ -38,9 +39,24 @@ const noteEvery = 60_000;
 /** File names under `state_dir` of the database that several processes may have open. */
 export const stateFile = (directory: string): string => join(directory, 'state.sqlite');
 
-/** Opens the database so that another process's short write is waited for. */
-export function openDatabase(directory: string): DatabaseSync {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+/**
+ * Opens the database so that another process's short write is waited for, and reads it with `first`. Throws an `AppError`
+ * for the operator where the directory or the file cannot be used.
+ */
+export function openDatabase<T>(directory: string, first: (db: DatabaseSync) => T): T {
+  makeStateDirectory(directory);
+  return onState(stateFile(directory), () => {
+    const db = connect(directory);
+    try {
+      return first(db);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  });
+}
+
+function connect(directory: string): DatabaseSync {
   makePrivate(stateFile(directory));
   const db = new DatabaseSync(stateFile(directory), { timeout: 5000 });
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
@@ -127,11 +143,14 @@ export class KeyStore {
 
 /** The keys of a state directory that a server may be using. Dispose it. */
 export function openKeys(directory: string): KeyStore & Disposable {
-  const db = openDatabase(directory);
-  return Object.assign(new KeyStore(db), { [Symbol.dispose]: () => db.close() });
+  return openDatabase(directory, (db) => {
+    const keys = new KeyStore(db);
+    keys.any();
+    return Object.assign(keys, { [Symbol.dispose]: () => db.close() });
+  });
 }
 
-/** Whether a state directory has keys; makes nothing. */
+/** Whether a state directory has keys; makes nothing. Throws an `AppError` where they cannot be read. */
 export function hasStoredKeys(directory: string): boolean {
   if (!existsSync(stateFile(directory))) return false;
   using keys = openKeys(directory);

@@ -1,11 +1,11 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
 import { deflated, inflated } from './deflated.ts';
 import type { Key, Scope } from './key.ts';
 import { KeyStore, openDatabase } from './key-store.ts';
+import { isBusy, makeStateDirectory, onState } from './state-directory.ts';
 import { WallClock } from './wall-clock.ts';
 
 /** What the engine can't record about a sandbox. Times are milliseconds since the epoch. */
@@ -67,20 +67,18 @@ export class State implements Disposable {
   readonly #clock = new WallClock();
 
   constructor(directory: string) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    this.#lock = holdLock(join(directory, 'lock.sqlite'));
-    this.#db = openDatabase(directory);
-    this.#db.exec(schema);
-    this.keys = new KeyStore(this.#db);
-    [this.instance, this.#secret] = this.#identity();
-  }
-
-  #identity(): [string, Uint8Array] {
-    const row = this.#prepare('SELECT id, secret FROM instance').get();
-    if (row) return [row['id'] as string, row['secret'] as Uint8Array];
-    const [id, secret] = [randomBytes(5).toString('hex'), randomBytes(32)];
-    this.#prepare('INSERT INTO instance VALUES (?, ?)').run(id, secret);
-    return [id, secret];
+    makeStateDirectory(directory);
+    const lock = join(directory, 'lock.sqlite');
+    this.#lock = onState(lock, () => holdLock(lock), 'it holds nothing');
+    try {
+      [this.#db, this.keys, this.instance, this.#secret] = openDatabase(directory, (db) => {
+        db.exec(schema);
+        return [db, new KeyStore(db), ...identityOf(db)];
+      });
+    } catch (error) {
+      this.#lock.close();
+      throw error;
+    }
   }
 
   #prepare(sql: string): StatementSync {
@@ -251,6 +249,14 @@ export class State implements Disposable {
   }
 }
 
+function identityOf(db: DatabaseSync): [string, Uint8Array] {
+  const row = db.prepare('SELECT id, secret FROM instance').get();
+  if (row) return [row['id'] as string, row['secret'] as Uint8Array];
+  const [id, secret] = [randomBytes(5).toString('hex'), randomBytes(32)];
+  db.prepare('INSERT INTO instance VALUES (?, ?)').run(id, secret);
+  return [id, secret];
+}
+
 /** An exclusive transaction that lasts as long as the process: the operating system ends it with a killed server. */
 function holdLock(path: string): DatabaseSync {
   const lock = new DatabaseSync(path, { timeout: 2000 });
@@ -259,6 +265,7 @@ function holdLock(path: string): DatabaseSync {
     return lock;
   } catch (cause) {
     lock.close();
+    if (!isBusy(cause as Error)) throw cause;
     throw new AppError(
       'conflict',
       'server.state_dir: another Berth server is using this directory; stop it or choose another directory.',

@@ -1,17 +1,25 @@
-import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../config.ts';
 import { findEngine } from '../docker/address.ts';
 import { Engine } from '../docker/client.ts';
+import { AppError } from '../errors.ts';
 import { type Check, engineChecks, type EngineFacts, imageCheck, runtimeCheck, safetyChecks } from './checks.ts';
 import { imageId } from './engine-images.ts';
 import { unreachable } from './engine.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** Looks at the host and the engine without changing anything. A check that fails never hides the others. */
-export async function examine(env: Env, config: Config): Promise<readonly Check[]> {
-  const local = [nodeCheck(), stateCheck(config.server.state_dir)];
+/**
+ * Looks at the host and the engine without changing anything. A check that fails never hides the others. `readState`
+ * throws an `AppError` where the state in a directory cannot be used.
+ */
+export async function examine(
+  env: Env,
+  config: Config,
+  readState: (directory: string) => unknown,
+): Promise<readonly Check[]> {
+  const local = [nodeCheck(), stateCheck(config.server.state_dir, readState)];
   try {
     using engine = new Engine(findEngine(env, config.docker.host), 10);
     return [...local, ...(await examineEngine(engine, config))];
@@ -33,19 +41,28 @@ function nodeCheck(): Check {
   return { name: 'node', status: 'ok', detail: process.versions.node };
 }
 
-function stateCheck(directory: string): Check {
+function stateCheck(directory: string, readState: (directory: string) => unknown): Check {
   const name = 'state directory';
   const existing = nearestExisting(directory);
+  const fail = (detail: string): Check => ({ name, status: 'fail', detail, advice: 'Set server.state_dir.' });
   try {
-    accessSync(existing, constants.W_OK);
-  } catch {
-    return { name, status: 'fail', detail: `${directory} cannot be written`, advice: 'Set server.state_dir.' };
+    if (!statSync(existing).isDirectory()) return fail(`${existing} is no directory`);
+    accessSync(existing, constants.W_OK | constants.X_OK);
+    readState(directory);
+  } catch (error) {
+    return error instanceof AppError ? unusable(error) : fail(`${directory} cannot be written`);
   }
   const { bavail, bsize } = statfsSync(existing);
   const gigabytes = (bavail * bsize) / 1e9;
   const detail = `${directory}, ${gigabytes.toFixed(1)} GB free`;
   if (gigabytes > 2) return { name, status: 'ok', detail };
   return { name, status: 'warn', detail, advice: 'Make room before workspaces fill the disk.' };
+}
+
+/** The sentence's two halves: what is wrong, and what to do. */
+function unusable({ message }: AppError): Check {
+  const [detail = '', advice = ''] = message.replace(/^server\.state_dir: /, '').split('; ');
+  return { name: 'state directory', status: 'fail', detail, advice: advice.charAt(0).toUpperCase() + advice.slice(1) };
 }
 
 function nearestExisting(path: string): string {

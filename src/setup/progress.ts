@@ -1,4 +1,4 @@
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { createWriteStream, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { AppError } from '../errors.ts';
@@ -33,8 +33,7 @@ export class Progress implements AsyncDisposable {
     this.logFile = logFile;
     this.#out = out;
     this.#signal = signal;
-    mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
-    this.#log = createWriteStream(logFile, { flags: 'a', mode: 0o600 });
+    this.#log = createWriteStream(logFile, { fd: openLog(logFile) });
   }
 
   async step<T>(title: string, work: (step: Step) => Promise<T>): Promise<T> {
@@ -62,6 +61,17 @@ export class Progress implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await new Promise<void>((resolve) => this.#log.end(resolve));
+  }
+}
+
+/** Opened at once: a stream that opens by itself tells of a file it cannot write by an event that nobody awaits. */
+function openLog(file: string): number {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    return openSync(file, 'a', 0o600);
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    throw new SetupError(`The set-up's log ${file} cannot be written (${why}); let this user write there.`, { cause });
   }
 }
 

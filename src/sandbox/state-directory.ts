@@ -1,0 +1,54 @@
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { getSystemErrorMessage } from 'node:util';
+import { AppError } from '../errors.ts';
+
+/** What the file system throws has `errno`, what SQLite throws has `errcode`. */
+type Trouble = NodeJS.ErrnoException & { readonly errcode?: number };
+
+/** SQLite's primary result codes. */
+const sqlite = { busy: 5, corrupt: 11, full: 13, noDatabase: 26 };
+
+/** Throws an `AppError` for the operator where this user cannot make it, or not write there. */
+export function makeStateDirectory(directory: string): void {
+  onState(directory, () => {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    accessSync(directory, constants.W_OK | constants.X_OK);
+  });
+}
+
+/**
+ * Makes, opens or first reads a file of the state. What stands in the way becomes one sentence for the operator, which
+ * names his own path: no client is there yet. `loss` is what nobody knows without the file.
+ */
+export function onState<T>(file: string, work: () => T, loss = 'sandboxes and API keys in it are then unknown'): T {
+  try {
+    return work();
+  } catch (cause) {
+    const why = explain(cause as Trouble, file, loss);
+    throw why === undefined ? cause : new AppError('invalid_argument', `server.state_dir: ${why}.`, { cause });
+  }
+}
+
+export function isBusy({ errcode }: Trouble): boolean {
+  return primary(errcode) === sqlite.busy;
+}
+
+const primary = (errcode: number | undefined): number => (errcode ?? 0) & 0xff;
+
+function explain(trouble: Trouble, file: string, loss: string): string | undefined {
+  const { code, errno, errcode, message, path } = trouble;
+  if (errcode === undefined && errno === undefined) return undefined;
+  if ([sqlite.corrupt, sqlite.noDatabase].includes(primary(errcode)))
+    return `${file} is damaged (${message}); put a copy back, or move it away: ${loss}`;
+  const reason = code === 'EEXIST' ? 'not a directory' : errno === undefined ? message : getSystemErrorMessage(errno);
+  return `${path ?? file} cannot be used (${reason}); ${adviceFor(trouble)}`;
+}
+
+function adviceFor({ code = '', errcode }: Trouble): string {
+  if (code === 'ENOSPC' || primary(errcode) === sqlite.full) return 'make room on its disk';
+  if (primary(errcode) === sqlite.busy) return 'end the process that holds it';
+  if (code === 'EISDIR') return 'move it away, or set another directory';
+  return ['EEXIST', 'ENOTDIR'].includes(code)
+    ? 'set another directory'
+    : 'let this user write there, or set another directory';
+}
