@@ -36,12 +36,20 @@ export class SessionTransport extends WebStandardStreamableHTTPServerTransport {
   }
 
   override async send(message: JSONRPCMessage, options?: { relatedRequestId?: RequestId }): Promise<void> {
-    await super.send(message, options);
-    if (!isJSONRPCResultResponse(message) && !isJSONRPCErrorResponse(message)) return;
-    const post = message.id === undefined ? undefined : this.#posts.get(message.id);
-    if (post === undefined || message.id === undefined) return;
-    this.#posts.delete(message.id);
-    post.open.delete(message.id);
+    const answer = isJSONRPCResultResponse(message) || isJSONRPCErrorResponse(message);
+    try {
+      await super.send(message, options);
+    } finally {
+      // Also where nobody is there to take it: the id is free again.
+      if (answer) await this.#answered(message.id);
+    }
+  }
+
+  async #answered(id: RequestId | undefined): Promise<void> {
+    const post = id === undefined ? undefined : this.#posts.get(id);
+    if (post === undefined || id === undefined) return;
+    this.#posts.delete(id);
+    post.open.delete(id);
     await this.#endWhenDone(post);
   }
 
