@@ -8,6 +8,7 @@ import { checked, holding, streamOf } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';
 import { directoryHeaders, fileHeaders, isUnchanged, rangeOf } from './file-headers.ts';
 import { answerInFull } from './linger.ts';
+import { onlyMethods } from './methods.ts';
 import { needUnconditional, requiredTag } from './upload-condition.ts';
 import { digestOf, modeOf, needBody } from './upload-headers.ts';
 import { Watchdog } from './watchdog.ts';
@@ -23,7 +24,8 @@ export interface FilesContext {
 export function filesRoutes(ctx: FilesContext): Hono<HttpEnv> {
   return new Hono<HttpEnv>()
     .get('/sandboxes/:id/files/*', (c) => transfer(ctx, c, get))
-    .put('/sandboxes/:id/files/*', (c) => answerInFull(c, () => transfer(ctx, c, put)));
+    .put('/sandboxes/:id/files/*', (c) => answerInFull(c, () => transfer(ctx, c, put)))
+    .all('/sandboxes/:id/files/*', onlyMethods('GET, HEAD, PUT'));
 }
 
 /** What a request holds while it moves bytes. */

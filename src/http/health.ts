@@ -3,6 +3,7 @@ import type { Metrics } from '../metrics.ts';
 import type { PoolHealth, Sandboxes } from '../sandbox/sandboxes.ts';
 import type { Config } from '../config.ts';
 import type { HttpEnv } from './env.ts';
+import { onlyMethods } from './methods.ts';
 
 export interface HealthContext {
   readonly config: Config;
@@ -19,7 +20,9 @@ export function healthRoutes(ctx: HealthContext): Hono<HttpEnv> {
       const { engine } = await ctx.sandboxes.health();
       const reason = ctx.draining() ? 'draining' : engine ? undefined : 'engine_unavailable';
       return reason ? c.json({ ready: false, reason }, 503) : c.json({ ready: true });
-    });
+    })
+    .all('/health', onlyMethods('GET, HEAD'))
+    .all('/ready', onlyMethods('GET, HEAD'));
 }
 
 function healthOf(ctx: HealthContext, pool: PoolHealth) {
@@ -36,7 +39,7 @@ function healthOf(ctx: HealthContext, pool: PoolHealth) {
 
 /** `/metrics`, behind the same authentication as everything else. */
 export function metricsRoutes(metrics: Metrics): Hono<HttpEnv> {
-  return new Hono<HttpEnv>().get('/metrics', async (c) =>
-    c.body(await metrics.render(), 200, { 'content-type': metrics.contentType }),
-  );
+  return new Hono<HttpEnv>()
+    .get('/metrics', async (c) => c.body(await metrics.render(), 200, { 'content-type': metrics.contentType }))
+    .all('/metrics', onlyMethods('GET, HEAD'));
 }

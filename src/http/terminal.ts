@@ -5,6 +5,7 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { HttpEnv } from './env.ts';
+import { onlyMethods } from './methods.ts';
 import { attachSocket } from './terminal-socket.ts';
 
 const route = '/sandboxes/:id/terminals/:terminal';
@@ -20,14 +21,16 @@ export interface TerminalContext {
 
 /** `WS /sandboxes/{id}/terminals/{id}`: a live terminal. What does not exist is answered before the upgrade. */
 export function terminalRoutes(ctx: TerminalContext): Hono<HttpEnv> {
-  return new Hono<HttpEnv>().get(
-    route,
-    needUpgrade(),
-    upgradeWebSocket(async (c: Context<HttpEnv>) => {
-      const attach = await prepare(ctx, c);
-      return { onOpen: (_event, { raw }) => attach(raw as unknown as WebSocket) };
-    }),
-  );
+  return new Hono<HttpEnv>()
+    .get(
+      route,
+      needUpgrade(),
+      upgradeWebSocket(async (c: Context<HttpEnv>) => {
+        const attach = await prepare(ctx, c);
+        return { onOpen: (_event, { raw }) => attach(raw as unknown as WebSocket) };
+      }),
+    )
+    .all(route, onlyMethods('GET'));
 }
 
 /** The server side of the sockets: upgrades that the routes have let through. */

@@ -9,10 +9,14 @@ import { AppError } from '../errors.ts';
 import { Activity } from './activity.ts';
 import { orStream } from './late-stream.ts';
 import type { McpContext } from './context.ts';
+import { initializeRefusal } from './initialize-refusal.ts';
 import { rpcErrorResponse } from './rpc-error.ts';
 import { argumentsRefusal, withoutNullArguments } from './sent-arguments.ts';
 import { authInfoOf, createMcpServer, type Caller } from './server.ts';
 import { Sessions } from './sessions.ts';
+
+/** The first revision of the newer era; revisions are dates. */
+const firstModern = '2026-07-28';
 
 /** `/mcp` for both eras, on web-standard requests. */
 export class McpEndpoint implements AsyncDisposable {
@@ -33,6 +37,8 @@ export class McpEndpoint implements AsyncDisposable {
 
   /** `sent` is the parsed JSON of a POST, `undefined` when it is none. */
   async handle(request: Request, caller: Caller, sent: unknown): Promise<Response> {
+    const wrongMethod = methodRefusal(request);
+    if (wrongMethod) return wrongMethod;
     const body = withoutNullArguments(sent);
     if (request.method === 'POST' && !isJsonContentType(request.headers.get('content-type')))
       return rpcErrorResponse(415, -32000, 'The Content-Type of a POST must be application/json.');
@@ -46,6 +52,8 @@ export class McpEndpoint implements AsyncDisposable {
   }
 
   async #legacy(request: Request, caller: Caller, body: unknown): Promise<Response> {
+    const refusal = initializeRefusal(body);
+    if (refusal) return refusal;
     if (isInitializeRequest(body)) return this.sessions.initialize(request, caller, body);
     const id = request.headers.get('mcp-session-id');
     if (!id)
@@ -74,4 +82,17 @@ export class McpEndpoint implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.#modern.close(), this.sessions[Symbol.asyncDispose]()]);
   }
+}
+
+/** The newer era has neither a stream to GET nor a session to DELETE. */
+function methodRefusal({ method, headers }: Request): Response | undefined {
+  const version = headers.get('mcp-protocol-version') ?? '';
+  const isModern = /^\d{4}-\d\d-\d\d$/.test(version) && version >= firstModern;
+  const allowed = isModern ? ['POST'] : ['GET', 'POST', 'DELETE'];
+  if (allowed.includes(method)) return undefined;
+  const allow = allowed.join(', ');
+  const where = isModern ? `/mcp in ${firstModern}` : '/mcp';
+  const response = rpcErrorResponse(405, -32000, `${method} is not a method of ${where}; it takes ${allow}.`);
+  response.headers.set('allow', allow);
+  return response;
 }

@@ -237,6 +237,24 @@ test('an unknown path is one sentence', async () => {
   assert.deepEqual(await answer.json(), { error: { code: 'not_found', message: 'There is nothing at /nothing.' } });
 });
 
+for (const [method, path, allow] of [
+  ['DELETE', '/sandboxes/sb-1/files/a%20b', 'GET, HEAD, PUT'],
+  ['POST', '/sandboxes/sb-1/files/', 'GET, HEAD, PUT'],
+  ['PATCH', '/sandboxes/sb-1/files/a', 'GET, HEAD, PUT'],
+  ['POST', '/sandboxes/sb-1/terminals/t1', 'GET'],
+  ['POST', '/health', 'GET, HEAD'],
+  ['POST', '/ready', 'GET, HEAD'],
+  ['PUT', '/metrics', 'GET, HEAD'],
+] as const)
+  test(`${method} ${path} is 405 and says what is allowed`, async () => {
+    await using server = await startServer();
+    const answer = await fetch(server.url + path, { method });
+    assert.equal(answer.status, 405);
+    assert.equal(answer.headers.get('allow'), allow);
+    const message = `${method} is not a method of ${decodeURI(path)}; it takes ${allow}.`;
+    assert.deepEqual(await answer.json(), { error: { code: 'invalid_argument', message } });
+  });
+
 test('a port that is taken is one sentence', async () => {
   await using server = await startServer();
   const port = Number(new URL(server.url).port);

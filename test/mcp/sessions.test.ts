@@ -28,6 +28,40 @@ test('initialize with a version of the other era gets one of its own', async () 
   assert.equal(messages[0]?.result?.['protocolVersion'], '2025-11-25');
 });
 
+for (const [params, message] of [
+  [{ protocolVersion: 5 }, '`protocolVersion` must be a string, got 5.'],
+  [{ protocolVersion: null }, '`protocolVersion` must be a string, got null.'],
+  [{}, '`protocolVersion` is required by initialize: expected a string, got nothing.'],
+  [
+    { protocolVersion: '2025-11-25', capabilities: {} },
+    '`clientInfo` is required by initialize: expected an object, got nothing.',
+  ],
+] as const)
+  test(`initialize with ${JSON.stringify(params)} is told what is wrong`, async () => {
+    await using server = await startServer();
+    const { status, messages } = await post(server.mcp, { ...initialize(), id: 'first', params });
+    assert.equal(status, 400);
+    assert.deepEqual(messages, [{ jsonrpc: '2.0', id: 'first', error: { code: -32602, message } }]);
+  });
+
+for (const [method, version, allow] of [
+  ['PUT', undefined, 'GET, POST, DELETE'],
+  ['PATCH', '2025-11-25', 'GET, POST, DELETE'],
+  ['OPTIONS', undefined, 'GET, POST, DELETE'],
+  ['GET', '2026-07-28', 'POST'],
+  ['DELETE', '2026-07-28', 'POST'],
+] as const)
+  test(`${method} /mcp of ${version ?? 'any version'} is 405 and says what is allowed`, async () => {
+    await using server = await startServer();
+    const headers = { accept: 'text/event-stream', ...(version && { 'mcp-protocol-version': version }) };
+    const answer = await fetch(server.mcp, { method, headers });
+    assert.equal(answer.status, 405);
+    assert.equal(answer.headers.get('allow'), allow);
+    const { error } = (await answer.json()) as { error: { message: string } };
+    const where = allow === 'POST' ? '/mcp in 2026-07-28' : '/mcp';
+    assert.equal(error.message, `${method} is not a method of ${where}; it takes ${allow}.`);
+  });
+
 test('a request without a session is 400, an unknown one 404, and a foreign one the same 404', async () => {
   await using server = await startServer({ config: keys });
   const session = await openSession(server, ann);
