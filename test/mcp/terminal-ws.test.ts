@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server';
@@ -282,6 +284,33 @@ test(
     await eventually(() => live.sandboxes.leases === 0);
   },
 );
+
+for (const [what, path, options, status, code] of [
+  ['without a key', '/sandboxes/sb-1/terminals/t1', { headers: {} }, 401, 'unauthorized'],
+  ['to no terminal', '/sandboxes/sb-1/terminals/t9', { headers: ann }, 404, 'not_found'],
+  ['to no route', '/nowhere', { headers: ann }, 404, 'not_found'],
+  [
+    'of a foreign page',
+    '/sandboxes/sb-1/terminals/t1',
+    { headers: ann, origin: 'https://evil.example' },
+    403,
+    'forbidden',
+  ],
+] as const)
+  test(`an upgrade ${what} is refused in the words of other routes`, limits, async () => {
+    await using live = await start();
+    const socket = new WebSocket(live.server.url.replace('http', 'ws') + path, [], options);
+    socket.on('error', () => {});
+    const [, answer] = (await once(socket, 'unexpected-response')) as [ClientRequest, IncomingMessage];
+    assert.equal(answer.statusCode, status);
+    assert.equal(answer.headers['content-type'], 'application/json');
+    assert.equal(answer.headers['www-authenticate'], status === 401 ? 'Bearer realm="berth"' : undefined);
+    assert.ok(answer.headers['x-request-id']);
+    const { error } = JSON.parse(await text(answer)) as { error: { code: string; message: string } };
+    assert.equal(error.code, code);
+    assert.match(error.message, /\.$/);
+    await eventually(() => live.sandboxes.leases === 0);
+  });
 
 test('a plain GET is told to upgrade', limits, async () => {
   await using live = await start();
