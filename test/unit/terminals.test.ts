@@ -205,7 +205,7 @@ test('until waits for a match, and says when there was none', async () => {
   const read = await waiting;
   assert.deepEqual([read.matched, read.output], [true, 'loading…\r\n\x1b[1mready\x1b[0m.']);
   assert.equal((await host.terminals.read(id, { until: 'never', wait: 0.05 })).matched, false);
-  await rejects(host.terminals.read(id, { until: '(' }), 'invalid_argument', /^until: expected a regular expression; /);
+  await rejects(host.terminals.read(id, { until: '(' }), 'invalid_argument', /^until: expected a regular expression, /);
 });
 
 test('wait returns when output came and no more follows', async () => {
