@@ -17,6 +17,11 @@ const unixSockets = `"comment": "Unix sockets.",
 
 /** The walls of the container itself. */
 export const container = [
+  breaking('src/sandbox/pool/opener.ts', 'test/unit/opener.test.ts')(
+    'a sandbox wakes from another template',
+    'if (!this.#options.config.templates[row.template]) throw templateGone(row.template);',
+    '',
+  ),
   inside('everybody is root', "User: '1000:1000'", "User: '0:0'"),
   inside('capabilities can be had', "CapDrop: ['ALL']", "CapDrop: ['NET_RAW']"),
   inside('the root can be written', 'ReadonlyRootfs: true', 'ReadonlyRootfs: false'),

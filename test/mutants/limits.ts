@@ -117,8 +117,8 @@ export const limits = [
   policy('scripts within scripts are not read', 'scripts.push(...found.scripts);', ''),
   policy(
     'patterns are not looked at',
-    'const pattern = blocked.find((one) => one.test(text));',
-    'const pattern = undefined as RegExp | undefined;',
+    'blocked.find(({ regExp }) => regExp.test(text));',
+    'blocked.find(() => false);',
   ),
   policy('any terminal', 'if (!options.command) {', 'if (false) {'),
   policy('what cannot be read is run', 'if (!doubt) return;', 'if (doubt || !doubt) return;'),
