@@ -4,12 +4,14 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseRange } from '../../src/http/range.ts';
 import { ByteReader } from '../../src/sandbox/host/byte-reader.ts';
+import { createFiles } from '../../src/sandbox/files/files.ts';
 import { replaceText } from '../../src/sandbox/files/files-edit.ts';
 import { scriptFailure } from '../../src/sandbox/files/files-failure.ts';
 import { globMatcher } from '../../src/sandbox/files/glob.ts';
 import { MarkedBody } from '../../src/sandbox/files/marked-body.ts';
 import { resolveFile, resolvePath, shown } from '../../src/sandbox/files/paths.ts';
 import { sanitizedTar } from '../../src/sandbox/files/files-tar.ts';
+import type { Container } from '../../src/sandbox/runtime.ts';
 import { tarEnd, tarHeader, tarPadding, type TarEntry } from '../../src/sandbox/files/tar.ts';
 
 for (const [path, resolved] of [
@@ -69,6 +71,56 @@ test('no glob takes exponential time, and none may expand without bound', () => 
   assert.throws(() => globMatcher('{a,b}'.repeat(30)), { code: 'invalid_argument' });
   assert.throws(() => globMatcher('x'.repeat(1001)), { code: 'invalid_argument' });
 });
+
+test('alternatives that are the same count once', () => {
+  const started = process.threadCpuUsage();
+  const matches = globMatcher(`*${'a'.repeat(127)}b{${','.repeat(98)}}`);
+  for (let i = 0; i < 1000; i += 1) assert.equal(matches('a'.repeat(255)), false);
+  const { user } = process.threadCpuUsage(started);
+  assert.ok(user < 500_000, `${user} µs`);
+  assert.equal(globMatcher('{a,a,b}{c,c}'.repeat(5))('acbcacbcac'), true);
+});
+
+test('a glob that takes too many steps is refused with a sentence', () => {
+  const matches = globMatcher(`*${'a'.repeat(100)}b*`, 10_000);
+  assert.equal(matches(`${'a'.repeat(101)}b`), true);
+  const act = () => {
+    for (let i = 0; i < 100; i += 1) matches('a'.repeat(255));
+  };
+  assert.throws(act, { code: 'invalid_argument', message: /^glob takes too long to match here; [^\n]+\.$/ });
+});
+
+test('a long listing lets others have their turn, and can be given up', async () => {
+  const alternatives = Array.from({ length: 50 }, (_, i) => i.toString(36)).join(',');
+  const glob = `*${'a'.repeat(60)}b*{${alternatives}}*`;
+  const names = Array.from({ length: 200 }, (_, i) => String(i).padStart(255, 'a'));
+  const stop = new AbortController();
+  let turns = 0;
+  const timer = setInterval(() => {
+    turns += 1;
+    if (turns === 3) stop.abort();
+  }, 1);
+  const listing = createFiles(lister(names)).list('/w', { glob, signal: stop.signal });
+  await assert.rejects(listing, { code: 'cancelled' }).finally(() => clearInterval(timer));
+  assert.ok(turns < 10, `${turns} turns`);
+});
+
+/** A container in which every directory has these files, all told of at once. */
+function lister(names: readonly string[]): Container {
+  const records = names.map((name) => `f 0 0.0 644 ${name}\0\0`).join('');
+  const exec = (argv: readonly string[]) => {
+    const stdout = new Blob([`S\n${records}${argv.at(-1)}000`]).stream();
+    const stderr = new Blob([]).stream();
+    return Promise.resolve({
+      stdin: new WritableStream(),
+      stdout,
+      stderr,
+      wait: () => Promise.resolve(0),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    });
+  };
+  return { exec } as unknown as Container;
+}
 
 test('a body ends at its mark, however it is cut and whatever is in it', async () => {
   const mark = 'abab-mark';

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { AppError } from '../../errors.ts';
 import { newMark } from './files-open.ts';
 import { ScriptRun, type ScriptHost } from './files-run.ts';
@@ -25,6 +26,8 @@ export interface Listing {
 }
 
 const longestRecord = 16384;
+/** Milliseconds of matching after which others have their turn: records that have come are read without a pause. */
+const longestTurn = 5;
 
 /** Lists a directory, sorted by path. `truncated` when there is more than the limits let through. */
 export async function listFiles(
@@ -41,7 +44,7 @@ export async function listFiles(
   const args = [target, String(depth), mark];
   await using run = await ScriptRun.start(host, { script: scripts.list, args, path, signal: options.signal });
   await run.head(host.deadline);
-  const listing = await collect(new MarkedBody(run.output, mark), limits, matches);
+  const listing = await collect(new MarkedBody(run.output, mark), limits, matches, options.signal);
   if (listing === null) throw await run.death();
   listing.entries.sort((a, b) => (a.path < b.path ? -1 : 1));
   return listing;
@@ -52,14 +55,22 @@ function checkedDepth(depth: number, limit: number): number {
   throw new AppError('invalid_argument', `depth must be a whole number from 1 to ${limit}; got ${depth}.`);
 }
 
+/** `null` when the list broke off, or was given up. */
 async function collect(
   body: MarkedBody,
   limits: ListLimits,
   matches: (path: string) => boolean,
+  signal: AbortSignal | undefined,
 ): Promise<Listing | null> {
   const entries: FileEntry[] = [];
   let scanned = 0;
+  let turn = performance.now();
   for await (const entry of parseRecords(body)) {
+    if (performance.now() - turn > longestTurn) {
+      await setImmediate();
+      turn = performance.now();
+    }
+    if (signal?.aborted) return null;
     scanned += 1;
     if (scanned > limits.scanned) return { entries, truncated: true };
     if (!matches(entry.path)) continue;
