@@ -123,6 +123,18 @@ export function filesContract(name: string, start: () => Promise<FilesSubject>):
         ['writing a directory', 'conflict', /^"dir" is a directory\.$/, (f) => f.write('dir', text('x'))],
         ['a name for a directory', 'invalid_argument', /names a directory/, (f) => f.write('dir/', text('x'))],
         ['under a file', 'not_found', /^A part of "plain\/x\/y" is a file/, (f) => f.write('plain/x/y', text('x'))],
+        [
+          'right under a file',
+          'not_found',
+          /^A part of "plain\/x" is a file, not a directory: "plain"\.$/,
+          (f) => f.write('plain/x', text('x')),
+        ],
+        [
+          'a tar under a file',
+          'not_found',
+          /^A part of "plain\/x" is a file/,
+          (f) => f.unpack('plain/x', tarStream([{ name: 'a' }, 'a'])),
+        ],
         ['listing a file', 'conflict', /^"plain" is not a directory\.$/, (f) => f.list('plain')],
         ['a tar of a file', 'conflict', /^"plain" is not a directory\.$/, (f) => f.archive('plain')],
         ['a NUL byte', 'invalid_argument', /NUL/, (f) => f.stat('a\0b')],
@@ -394,6 +406,50 @@ export function filesContract(name: string, start: () => Promise<FilesSubject>):
           );
         });
       }
+
+      test('refused whole: a directory over a link that leads nowhere', async () => {
+        await files.unpack(
+          'dang',
+          tarStream([{ name: 'd', type: 'symlink', linkname: '/nowhere' }], [{ name: 'a' }, 'old']),
+        );
+        const unpack = files.unpack(
+          'dang',
+          tarStream([{ name: 'a' }, 'new'], [{ name: 'd/x' }, 'x'], [{ name: 'e' }, 'e']),
+        );
+        await assert.rejects(unpack, (error) => isError(error, 'conflict', /swap .* at "d" in "dang"; nothing/));
+        assert.equal(String(await read(files, 'dang/a')), 'old');
+        const { entries } = await files.list('dang');
+        assert.deepEqual(
+          entries.map(({ path }) => path),
+          ['a', 'd'],
+        );
+        const onto = files.unpack('dang/d', tarStream([{ name: 'a' }, 'a']));
+        await assert.rejects(onto, (error) =>
+          isError(error, 'not_found', /"dang\/d" is a symbolic link that leads nowhere/),
+        );
+      });
+
+      test('a name of 4 KiB in the way is named in part', async () => {
+        const deep = Array.from({ length: 8 }, (_, i) => String(i).repeat(250)).join('/');
+        await files.write(`deep/${deep}/f`, text('f'));
+        const unpack = files.unpack('deep', tarStream([{ name: `${deep}/f/x` }, 'x']));
+        await assert.rejects(unpack, (error) => isError(error, 'conflict', /swap .*…" in "deep"; nothing/));
+      });
+
+      test('refused whole: into a directory that is closed', async (t) => {
+        if (!subject.shell || (await run('id -u')).trim() === '0') return t.skip('nothing is closed to root');
+        await files.write('closed/a', text('old'));
+        await files.write('closed/shut/inside', text('old'));
+        await run('chmod 555 closed/shut');
+        const unpack = files.unpack('closed', tarStream([{ name: 'a' }, 'new'], [{ name: 'shut/x' }, 'x']));
+        await assert.rejects(unpack, (error) =>
+          isError(error, 'forbidden', /may not write to "shut" in "closed"; nothing was changed/),
+        );
+        assert.equal(String(await read(files, 'closed/a')), 'old');
+        await files.unpack('closed', tarStream([{ name: 'a' }, 'new'], [{ name: 'shut/', type: 'directory' }]));
+        assert.equal(String(await read(files, 'closed/a')), 'new');
+        await run('chmod 755 closed/shut');
+      });
 
       test('not a tar', async () => {
         for (const body of ['', 'x'.repeat(5000)])

@@ -14,6 +14,19 @@ const kinds: Readonly<Record<string, Failure>> = {
   changed: ['conflict', (path) => `${path} changed while it was being edited; read it again and repeat the edit.`],
 };
 
+/** What an `E KIND PLACE` means; in a place's name, what is not ASCII has become `?`. */
+const places: Readonly<Record<string, readonly [ErrorCode, (path: string, place: string) => string]>> = {
+  clash: [
+    'conflict',
+    (path, place) => `The archive would swap a file and a directory at ${place} in ${path}; nothing was changed.`,
+  ],
+  closed: [
+    'forbidden',
+    (path, place) => `The sandbox's user may not write to ${place} in ${path}; nothing was changed.`,
+  ],
+  under: ['not_found', (path, place) => `A part of ${path} is a file, not a directory: ${place}.`],
+};
+
 /** The system's words for a failure, of glibc and musl, at the end of a line. */
 const reasons: readonly (readonly [RegExp, Failure])[] = [
   [/: (No space left on device|(Disk q|Q)uota exceeded)$/m, ['disk_full', (path) => `No space is left for ${path}.`]],
@@ -42,7 +55,8 @@ const reasons: readonly (readonly [RegExp, Failure])[] = [
 export function scriptFailure(kind: string, path: string, stderr: string): AppError {
   const [name = '', tool = ''] = kind.split(' ');
   if (name === 'missing') return missingTool(tool);
-  if (name === 'clash') return clash(kind.slice('clash '.length), path);
+  const place = places[name];
+  if (place !== undefined) return new AppError(place[0], place[1](shown(path), shown(kind.slice(name.length + 1))));
   const failure = kinds[name] ?? reasons.find(([pattern]) => pattern.test(stderr))?.[1];
   const data = { reason: name };
   if (failure !== undefined) return new AppError(failure[0], failure[1](shown(path)), { data });
@@ -57,11 +71,6 @@ export function scriptDeath(exitCode: number, path: string, stderr: string): App
   }
   const message = `The sandbox ended the work on ${shown(path)} before it was done (exit code ${exitCode}).`;
   return new AppError('internal', message, { cause });
-}
-
-function clash(name: string, path: string): AppError {
-  const place = `${shown(name)} in ${shown(path)}`;
-  return new AppError('conflict', `The archive would swap a file and a directory at ${place}; nothing was changed.`);
 }
 
 function missingTool(tool: string): AppError {

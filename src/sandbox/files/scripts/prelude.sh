@@ -8,7 +8,8 @@ umask 022
 exec 3</dev/null 4<&0 </dev/null
 
 fail() {
-  printf 'E %s\n' "$*"
+  local words="$*"
+  printf 'E %s\n' "${words:0:300}"
   exit 3
 }
 
@@ -50,12 +51,19 @@ stage() {
     made+=("$missing")
     missing=${missing%/*}
   done
+  [[ -e $missing && ! -d $missing ]] && under "$missing"
   [[ -d $1/ ]] || mkdir -p -- "$1" || fail tool
   for old in "$1"/.berth-upload-*; do
     [[ ${old##*-} =~ ^[0-9]+$ ]] && ! kill -0 "${old##*-}" && rm -rf -- "$old"
   done 2>/dev/null
   staged=$1/.berth-upload-$$
   [[ -e $staged || -L $staged ]] && staged= && fail tool
+}
+
+# FILE: fails, for it is where a directory would have to be.
+under() {
+  local name=${1##*/}
+  fail under "${name//[^ -~]/?}"
 }
 
 # FROM TO: never into a directory, also with an mv that has no -T.

@@ -2,24 +2,32 @@
 # entry has come, moves what is there into PATH. A broken archive leaves nothing.
 need tar mkdir rmdir mv rm
 path=$1 mark=$2
+[[ -L $path && ! -e $path ]] && fail dangling
 [[ -e $path && ! -d $path ]] && fail not_directory
 [[ -d $path && ! -w $path ]] && fail denied
 shopt -s dotglob nullglob
 
-clash() {
-  local name=${1#"$path/"}
-  fail clash "${name//[^ -~]/?}"
+# KIND PLACE: fails, naming the place in PATH.
+refuse() {
+  local name=${2#"$path"}
+  name=${name#/}
+  fail "$1" "${name//[^ -~]/?}"
 }
 
-# SOURCE TARGET: neither a file may take a directory's place nor the other way round.
+# SOURCE TARGET: neither a file may take a directory's place nor the other way round, and what gets a new entry must
+# let itself be written: all that is known before anything is moved.
 check() {
   local entry target
   for entry in "$1"/*; do
     target=$2/${entry##*/}
-    if [[ -d $entry && ! -L $entry ]]; then
-      if [[ -d $target ]]; then check "$entry" "$target"; elif [[ -e $target ]]; then clash "$target"; fi
+    if [[ -d $entry && ! -L $entry && -d $target ]]; then
+      check "$entry" "$target"
     elif [[ -d $target ]]; then
-      clash "$target"
+      refuse clash "$target"
+    elif [[ -d $entry && ! -L $entry && (-e $target || -L $target) ]]; then
+      refuse clash "$target"
+    elif [[ ! -w $2 || ! -x $2 ]]; then
+      refuse closed "$2"
     fi
   done
 }
