@@ -64,6 +64,18 @@ describe('files in a hardened sandbox', { timeout: 120_000 }, () => {
     assert.equal(await sh(container, 'stat -c %u:%g /tmp/mine mine; rm /tmp/mine'), '1000:1000\n1000:1000\n');
   });
 
+  test('a user’s own cat and find read no files', async () => {
+    await files.write('shimmed/f', body('content'));
+    const own = '/workspace/.local/bin';
+    for (const tool of ['cat', 'find', 'stat', 'head']) {
+      await files.write(`${own}/${tool}`, body('#!/bin/sh\necho shim\n'), { mode: 0o755 });
+    }
+    assert.match(await sh(container, 'cat /dev/null'), /shim/);
+    assert.equal(await new Response(await files.read('shimmed/f')).text(), 'content');
+    assert.equal((await files.list('shimmed')).entries.length, 1);
+    await sh(container, `rm -r ${own}`);
+  });
+
   test('a stalled download holds up neither other execs nor the removal', async () => {
     const own = await sandbox({});
     const big = createFiles(own.container);

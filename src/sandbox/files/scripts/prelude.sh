@@ -2,8 +2,9 @@
 #
 # A script prints one line first: `S FACTS`, or `E KIND DETAIL` and ends; why is then on stderr, in C-locale words.
 # Values come as arguments, never as script text. Descriptor 4 is the connection: its end says that the server has
-# gone or has all it wanted, so no process outlives a broken transfer.
-export LC_ALL=C TZ=UTC0 PATH="$PATH:/usr/local/bin:/usr/bin:/bin"
+# gone or has all it wanted, so no process outlives a broken transfer. The system's tools come first in PATH: what the
+# sandbox's user has put into a directory of its own under the name of `cat` is no reader of files.
+export LC_ALL=C TZ=UTC0 PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 umask 022
 exec 3</dev/null 4<&0 </dev/null
 
