@@ -210,14 +210,33 @@ export function filesContract(name: string, start: () => Promise<FilesSubject>):
         assert.equal((await files.stat('kept')).mode, 0o600);
       });
 
-      test('what a killed upload left is swept by the next', async () => {
-        await files.write('swept/.berth-upload-999999999', text('left over'));
+      test('what a killed upload left is swept by the next, and nothing else', async () => {
+        const mark = '0123456789abcdef'.repeat(2);
+        const kept = [
+          '.berth-upload-1',
+          '.berth-upload-999999999',
+          `.berth-upload-1-${mark}`,
+          `.berth-upload-x-${mark}`,
+        ];
+        for (const name of [...kept, `.berth-upload-999999999-${mark}`]) {
+          await files.write(`swept/${name}`, text('left over'));
+        }
         await files.write('swept/f', text('x'));
         const { entries } = await files.list('swept');
         assert.deepEqual(
           entries.map(({ path }) => path),
-          ['f'],
+          [...kept, 'f'].toSorted(),
         );
+      });
+
+      test('whatever names are taken, an upload finds one of its own', async (t) => {
+        if (!subject.shell) return t.skip('no shell');
+        await run(
+          'mkdir -p taken && cd taken && for i in $(seq 1 400); do echo .berth-upload-$((i + $$)); done | xargs touch',
+        );
+        assert.equal((await files.write('taken/f', text('x'))).size, 1);
+        await files.unpack('taken', tarStream([{ name: 'g' }, 'g']));
+        assert.equal((await files.list('taken')).entries.length, 402);
       });
     });
 

@@ -41,8 +41,9 @@ directory() {
   [[ -r $1 && -x $1 ]] || fail denied
 }
 
-# DIRECTORY: makes it where it is missing, and finds a free name in it, $staged. Whatever is under that name, and the
-# directories made, are gone again at the end unless `made` and the name are emptied; so is what killed transfers left.
+# DIRECTORY: makes it where it is missing, and a name in it that nobody else has, $staged, of this process and $mark.
+# Whatever is under that name, and the directories made, are gone again at the end unless `made` and the name are
+# emptied; so is what killed transfers left: what has such a name, of a process that is no more.
 stage() {
   local missing=$1 old
   made=() staged=
@@ -55,10 +56,9 @@ stage() {
   [[ -e $missing && ! -d $missing ]] && under "$missing"
   [[ -d $1/ ]] || mkdir -p -- "$1" || fail tool
   for old in "$1"/.berth-upload-*; do
-    [[ ${old##*-} =~ ^[0-9]+$ ]] && ! kill -0 "${old##*-}" && rm -rf -- "$old"
-  done 2>/dev/null
-  staged=$1/.berth-upload-$$
-  [[ -e $staged || -L $staged ]] && staged= && fail tool
+    [[ ${old##*/} =~ ^\.berth-upload-([0-9]+)-[0-9a-f]{32}$ && ! -e /proc/${BASH_REMATCH[1]} ]] && rm -rf -- "$old"
+  done
+  staged=$1/.berth-upload-$$-$mark
 }
 
 # FILE: fails, for it is where a directory would have to be.
