@@ -290,6 +290,15 @@ const death: ShellCase[] = [
     ],
   },
   {
+    name: 'a variable that is too large to be kept costs the others nothing',
+    needsHost: true,
+    steps: [
+      $("A=1; B=$(head -c 1200000 /dev/zero | tr '\\0' b); C=$'3\\n'; d=(4 \"$B\"); alias g='echo g'; f() { echo f; }"),
+      fails('exit 5', 5, '', { restarted: true }),
+      $('echo $A ${#B} "$C" ${#d[@]}; g; f', '1 0 3\n 0\ng\nf\n'),
+    ],
+  },
+  {
     name: 'errexit does not come back',
     steps: [fails('set -e; false', 1, '', { restarted: true }), $('false; echo on', 'on\n')],
   },

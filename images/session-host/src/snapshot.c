@@ -16,7 +16,13 @@ static uint64_t saved_number;
 /* The mark or section that bytes now belong to: -1 the first mark, SECTIONS the last. */
 static int position = -1;
 static size_t total;
+/* Where the part of a section begins that is kept or left out as a whole, and whether it is left out. */
+static size_t part_begin;
 static bool cut;
+/* What the text of the variables is in: a kind of quotes, and there or outside behind a backslash. */
+static enum { PLAIN, DOUBLE_QUOTES, SINGLE_QUOTES, ANSI_QUOTES } quotes;
+static bool escaped;
+static char before;
 static char mark[32];
 static size_t mark_count;
 
@@ -27,11 +33,18 @@ static void free_all(struct text *texts) {
   }
 }
 
+static void new_section(void) {
+  part_begin = 0;
+  cut = escaped = false;
+  quotes = PLAIN;
+  before = 0;
+}
+
 void snapshot_restart(void) {
   free_all(coming);
   position = -1;
   total = mark_count = 0;
-  cut = false;
+  new_section();
 }
 
 void snapshot_clear(void) {
@@ -62,32 +75,71 @@ static const char *whole_mark(void) {
   return mark;
 }
 
-static void drop_section(struct text *text) {
-  total -= text->count;
-  free(text->bytes);
-  *text = (struct text){0};
+static void drop_part(struct text *text) {
+  total -= text->count - part_begin;
+  text->count = part_begin;
   cut = true;
+}
+
+/* Variables leave room for the sections behind them. */
+static size_t limit(void) { return position > SECTION_VARIABLES ? SNAPSHOT_MAX : SNAPSHOT_MAX - BEHIND_VARIABLES; }
+
+/* What a text of that size takes. Variables come in many small parts. */
+static size_t room_for(size_t count) { return position == SECTION_VARIABLES ? (count + 4095) / 4096 * 4096 : count; }
+
+static bool make_room(struct text *text, size_t count) {
+  if (total + count > limit()) return false;
+  size_t room = room_for(text->count + count);
+  if (room == room_for(text->count)) return true;
+  char *larger = realloc(text->bytes, room);
+  if (larger) text->bytes = larger;
+  return larger;
 }
 
 static void add_to_section(struct text *text, const char *bytes, size_t count) {
   if (cut || !count) return;
-  char *larger = total + count <= SNAPSHOT_MAX ? realloc(text->bytes, text->count + count) : NULL;
-  if (!larger) return drop_section(text);
-  text->bytes = larger;
+  if (!make_room(text, count)) return drop_part(text);
   memcpy(text->bytes + text->count, bytes, count);
   text->count += count;
   total += count;
 }
 
+/* True at a newline that ends a declaration: one in quotes, as bash before 5 writes it, does not. */
+static bool ends_declaration(char c) {
+  char last = before;
+  before = c;
+  if (escaped) escaped = false;
+  else if (c == '\\' && quotes != SINGLE_QUOTES) escaped = true;
+  else if (quotes == PLAIN && c == '"') quotes = DOUBLE_QUOTES;
+  else if (quotes == PLAIN && c == '\'') quotes = last == '$' ? ANSI_QUOTES : SINGLE_QUOTES;
+  else if (c == (quotes == DOUBLE_QUOTES ? '"' : '\'')) quotes = PLAIN;
+  else return quotes == PLAIN && c == '\n';
+  return false;
+}
+
+/* Each declaration is a part. */
+static void add_to_variables(struct text *text, const char *bytes, size_t count) {
+  for (size_t from = 0, at = 0; at < count; at++) {
+    bool ends = ends_declaration(bytes[at]);
+    if (!ends && at + 1 < count) continue;
+    add_to_section(text, bytes + from, at + 1 - from);
+    from = at + 1;
+    if (!ends) break;
+    part_begin = text->count;
+    cut = false;
+  }
+}
+
 static void add(const char *bytes, size_t count) {
   if (position < 0 || position == SECTIONS) add_to_mark(bytes, count);
+  else if (position == SECTION_VARIABLES) add_to_variables(&coming[position], bytes, count);
   else add_to_section(&coming[position], bytes, count);
 }
 
 /* A NUL came. Out of step, everything up to the next beginning is void. */
 static void next_position(void) {
   unsigned long long number;
-  cut = false;
+  new_section();
   if (position >= 0 && position < SECTIONS) position++;
   else if (position < 0 && strcmp(whole_mark(), "begin") == 0) position = 0;
   else {

@@ -7,7 +7,7 @@
 
 #include "report.h"
 
-enum { SNAPSHOT_MAX = 1 << 20 };
+enum { SNAPSHOT_MAX = 1 << 20, BEHIND_VARIABLES = 16 << 10 };
 /* In the order in which they must be restored. */
 enum section { SECTION_UMASK, SECTION_SHOPT, SECTION_FUNCTIONS, SECTION_VARIABLES, SECTION_ALIASES, SECTION_OPTIONS, SECTIONS };
 
@@ -27,7 +27,7 @@ enum { PACK_MAX = SNAPSHOT_MAX + DIRECTORY_MAX + SECTIONS };
   " && { \\builtin alias -p; \\builtin printf '\\0'; }" \
   " && \\builtin set +o && \\builtin printf '\\0end %llu\\0'; }"
 
-/* Bytes from bash. A complete snapshot takes the place of the last one; a section that is too large is left out. */
+/* Bytes from bash. A complete snapshot takes the place of the last one; of what is too large that variable is left out, or else that section. */
 void snapshot_take(const char *bytes, size_t count);
 /* What came of an unfinished one is void. */
 void snapshot_restart(void);
