@@ -5,20 +5,26 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { eventually } from '../support/run.ts';
 import { removeSandboxes } from '../support/server-process.ts';
 
 const state = mkdtempSync(join(tmpdir(), 'berth-up-'));
 after(() => rmSync(state, { recursive: true, force: true }));
+
+const itself = [process.execPath, 'src/setup/bootstrap.mjs', 'up'];
 
 /** `berth up` in a process of its own, as a person starts it. */
 class Up implements AsyncDisposable {
   readonly child: ChildProcess;
   text = '';
 
-  constructor(flags: readonly string[], env: Record<string, string> = {}) {
-    this.child = spawn(process.execPath, ['src/setup/bootstrap.mjs', 'up', ...flags], {
+  constructor(flags: readonly string[], env: Record<string, string> = {}, program: readonly string[] = itself) {
+    const [file = '', ...words] = program;
+    this.child = spawn(file, [...words, ...flags], {
       env: { ...process.env, BERTH_SERVER__STATE_DIR: state, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      // A group of its own, so that nothing of it is left behind.
+      detached: true,
     });
     for (const stream of [this.child.stdout, this.child.stderr])
       stream?.on('data', (data) => (this.text += String(data)));
@@ -39,16 +45,24 @@ class Up implements AsyncDisposable {
   }
 
   async ended(): Promise<number | null> {
-    if (this.child.exitCode === null) await once(this.child, 'close');
+    if (this.child.exitCode === null && this.child.signalCode === null) await once(this.child, 'close');
     return this.child.exitCode;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill('SIGKILL');
+    this.#killGroup();
     await this.ended();
     const log = join(state, 'berth.log');
     const instance = existsSync(log) && /"instance":"([^"]+)"/.exec(readFileSync(log, 'utf8'))?.[1];
     if (instance) await removeSandboxes(instance);
+  }
+
+  #killGroup(): void {
+    try {
+      process.kill(-(this.child.pid ?? Number.NaN), 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
   }
 }
 
@@ -74,6 +88,18 @@ describe('berth up', () => {
     assert.equal(await berth.ended(), 0);
     assert.match(berth.text, /Stopped\. No sandbox is left running\.\n$/);
     await assert.rejects(fetch(url));
+  });
+
+  test('ends with the npm that runs it, as a supervisor ends it', async () => {
+    await using berth = new Up(['--port', '0'], {}, ['npm', 'run', 'up', '--']);
+    const [, url = ''] = await berth.said(/ready at (\S+) \(a command ran/);
+    berth.child.kill('SIGTERM');
+    const gone = () =>
+      fetch(url).then(
+        () => false,
+        () => true,
+      );
+    await eventually(gone);
   });
 
   test('with keys, proves itself by one that nobody ever sees', async () => {
