@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { AppError } from '../../src/errors.ts';
+import { fileTools } from '../../src/mcp/tools/files.ts';
 import { createFiles } from '../../src/sandbox/files/files.ts';
 import type { Container, ContainerSpec } from '../../src/sandbox/runtime.ts';
 import type { FilesPort } from '../../src/sandbox/workspace.ts';
@@ -62,6 +63,38 @@ describe('files in a hardened sandbox', { timeout: 120_000 }, () => {
     await files.write('/tmp/mine', body('x'));
     await files.write('mine', body('x'));
     assert.equal(await sh(container, 'stat -c %u:%g /tmp/mine mine; rm /tmp/mine'), '1000:1000\n1000:1000\n');
+  });
+
+  test('what the kernel makes as it is read comes as far as it is asked for, and only so', async () => {
+    for (const path of ['/proc/version', '/proc/self/limits', '/sys/kernel/mm/transparent_hugepage/enabled']) {
+      const expected = (await sh(container, `cat ${path}`)).slice(0, 20);
+      await using file = await files.open(path);
+      assert.equal(file.stat.size, 0);
+      const bytes = await new Response(file.read({ offset: 0, length: 64 * 1024 })).text();
+      assert.equal(bytes.slice(0, 20), expected);
+      assert.equal(await new Response(await files.read(path, { offset: 3, length: 5 })).text(), bytes.slice(3, 8));
+      await assert.rejects(files.read(path), {
+        code: 'conflict',
+        message: /has no size: .* execute_command and cat\.$/,
+      });
+    }
+  });
+
+  test('download_file gives what the kernel makes, in parts', async () => {
+    const download = fileTools.find(({ name }) => name === 'download_file')!;
+    const call = { workspace: async () => ({ files }), signal: AbortSignal.timeout(10_000) };
+    const part = async (args: object) => {
+      const { structured } = await download.handle({ path: '/proc/version', ...args }, call as never);
+      return structured ?? {};
+    };
+    const version = await sh(container, 'cat /proc/version');
+    const whole = await part({});
+    assert.deepEqual([whole['content'], whole['size'], whole['truncated']], [version, version.length, false]);
+    const first = await part({ length: 5 });
+    assert.deepEqual([first['content'], first['truncated'], first['next_offset']], [version.slice(0, 5), true, 5]);
+    const rest = await part({ offset: 5 });
+    assert.deepEqual([rest['content'], rest['offset'], rest['truncated']], [version.slice(5), 5, false]);
+    assert.deepEqual((await part({ offset: version.length }))['content'], '');
   });
 
   test('a user’s own cat and find read no files', async () => {

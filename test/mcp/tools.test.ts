@@ -119,6 +119,11 @@ test('files go up and come down as text and as bytes', () =>
       text(refused),
       '`encoding` must be base64 here: /workspace/b is not UTF-8 text.\n[error · invalid_argument]',
     );
+    const inside = await session.call('download_file', { path: 'a.txt', encoding: 'utf-8', offset: 3 });
+    assert.equal(
+      text(inside),
+      '`offset` must be the first byte of a character for utf-8: 3 is inside one, the next begins at 4.\n[error · invalid_argument]',
+    );
     const past = await session.call('download_file', { path: 'a.txt', offset: 100 });
     assert.deepEqual([fields(past)['content'], fields(past)['truncated']], ['', false]);
   }));

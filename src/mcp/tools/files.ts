@@ -5,7 +5,7 @@ import { AppError } from '../../errors.ts';
 import type { FileEntry, OpenFile } from '../../sandbox/workspace.ts';
 import { changes, reads } from '../annotations.ts';
 import { bytesOf, wellFormed } from '../arguments.ts';
-import { cutAtEnd } from '../bytes.ts';
+import { cutAtEnd, cutAtStart } from '../bytes.ts';
 import { defineTool } from '../define-tool.ts';
 import { imageType } from '../image-type.ts';
 import { byteSize, oneLine } from '../text.ts';
@@ -96,12 +96,17 @@ interface ContentRequest {
 }
 
 async function asContent(file: OpenFile, args: ContentRequest) {
-  const { path, size } = file.stat;
+  const { path } = file.stat;
+  const wanted = args.length ?? defaultLength;
+  const read = await readAll(file.read({ offset: args.offset ?? 0, length: wanted }));
+  // A file that the kernel makes says 0: what has come is all that is known of it, and a full part may not be its last.
+  const size = file.stat.size || (read.length > 0 ? (args.offset ?? 0) + read.length : 0);
   const offset = Math.min(args.offset ?? 0, size);
-  const read = await readAll(file.read({ offset, length: Math.min(args.length ?? defaultLength, size - offset) }));
-  const { content, encoding, bytes } = encode(read, args.encoding, offset + read.length < size, path);
+  const open = file.stat.size === 0 && read.length === wanted;
+  const more = open || offset + read.length < size;
+  const { content, encoding, bytes } = encode(read, args.encoding, { more, path, offset });
   const next = offset + bytes.length;
-  const truncated = next < size;
+  const truncated = open || next < size;
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const range = truncated || offset > 0 ? [`bytes ${offset}–${next} of ${size}`] : [`${size} bytes`];
   return {
@@ -112,16 +117,32 @@ async function asContent(file: OpenFile, args: ContentRequest) {
   };
 }
 
+interface Part {
+  /** The file goes on behind it. */
+  readonly more: boolean;
+  readonly path: string;
+  readonly offset: number;
+}
+
 /** Text ends at a whole character where the file goes on. */
-function encode(read: Uint8Array, wanted: 'utf-8' | 'base64' | undefined, more: boolean, path: string) {
+function encode(read: Uint8Array, wanted: 'utf-8' | 'base64' | undefined, { more, path, offset }: Part) {
   if (wanted !== 'base64') {
     const bytes = more ? read.subarray(0, read.length - cutAtEnd(read)) : read;
     const content = utf8(bytes);
     if (content !== undefined) return { content, encoding: 'utf-8' as const, bytes };
-    if (wanted)
-      throw new AppError('invalid_argument', `\`encoding\` must be base64 here: ${oneLine(path)} is not UTF-8 text.`);
+    if (wanted) throw notText(bytes, path, offset);
   }
   return { content: Buffer.from(read).toString('base64'), encoding: 'base64' as const, bytes: read };
+}
+
+/** A part of a text that begins inside a character is no text, though the file is. */
+function notText(bytes: Uint8Array, path: string, offset: number): AppError {
+  const cut = offset > 0 ? cutAtStart(bytes) : 0;
+  const why =
+    cut > 0 && utf8(bytes.subarray(cut)) !== undefined
+      ? `\`offset\` must be the first byte of a character for utf-8: ${offset} is inside one, the next begins at ${offset + cut}.`
+      : `\`encoding\` must be base64 here: ${oneLine(path)} is not UTF-8 text.`;
+  return new AppError('invalid_argument', why);
 }
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,4 +1,4 @@
-# PATH MARK: prints its facts, takes a line `OFFSET LENGTH` (no LENGTH: to the end), prints those bytes and the mark.
+# PATH MARK: prints its facts, and ` unsized` where its size is made up, takes a line `OFFSET LENGTH` (no LENGTH: to the end), prints those bytes and the mark.
 need stat cat head dd
 mark=$2
 if [[ -f $1 ]]; then
@@ -6,6 +6,13 @@ if [[ -f $1 ]]; then
   facts /proc/self/fd/3
 else
   facts "$1"
+fi
+# A kernel's file (of procfs, sysfs, cgroups, debugfs, tracefs, securityfs) is made as it is read; its size is 0 or pages.
+set -- $REPLY
+if (($2 % 4096 == 0)) && [[ -f /proc/self/fd/3 ]]; then
+  case $(stat -f -c %t -- /proc/self/fd/3 2>/dev/null) in
+    9fa0 | 62656572 | 63677270 | 27e0eb | 64626720 | 74726163 | 73636673) REPLY="$1 0 $3 $4 unsized" ;;
+  esac
 fi
 printf 'S %s\n' "$REPLY"
 
