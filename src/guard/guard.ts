@@ -1,10 +1,11 @@
-import { chmodSync, chownSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Belongings } from './belongings.ts';
 import { EngineSocket, type Outgoing, readAll } from './engine.ts';
+import { makePlace, noPlace } from './place.ts';
 import type { GuardPolicy } from './policy.ts';
 import { withoutNoise } from './query.ts';
 import { Refusal } from './refusal.ts';
@@ -25,7 +26,7 @@ export interface GuardOptions {
   readonly refused: (refusal: { method: string; path: string; message: string; status: number }) => void;
 }
 
-/** Listens until disposed. Rejects when the socket cannot be made. */
+/** Listens until disposed. Rejects with an `AppError` when the socket cannot be made. */
 export async function startGuard(options: GuardOptions): Promise<AsyncDisposable> {
   const guard = new Guard(options);
   await guard.listen();
@@ -59,11 +60,11 @@ class Guard implements AsyncDisposable {
 
   async listen(): Promise<void> {
     const { socket, user, group } = this.#options;
-    rmSync(socket, { force: true });
+    await makePlace(socket);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     // Until its mode is set, nobody but this user may connect.
     const before = process.umask(0o177);
-    this.#server.once('error', reject).listen(socket, resolve);
+    this.#server.once('error', (error) => reject(noPlace(socket, error))).listen(socket, resolve);
     process.umask(before);
     await promise;
     if (user !== undefined || group !== undefined) chownSync(socket, user ?? -1, group ?? -1);
