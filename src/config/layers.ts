@@ -94,7 +94,7 @@ function entriesAt(path: Path, value: unknown, source: Source): readonly Entry[]
   if (rowAt(path)) return [{ path, value, source }];
   if (inertKeys.has(path.join('.'))) return [{ path, value, source }];
   if (isTemplateSwitch(path, value)) return [{ path, value: false, source }];
-  if (!isGroup(path)) throw unknownKey(path, source);
+  if (!isGroup(path)) throw isShouted(path) ? shouted(path, source) : unknownKey(path, source);
   if (typeof value !== 'object' || Array.isArray(value)) throw noMapping(path, value, source);
   return Object.entries(value).flatMap(([key, inner]) => entriesAt([...path, key], inner, source));
 }
@@ -109,6 +109,17 @@ function isTemplateSwitch(path: Path, value: unknown): boolean {
 function isGroup(path: Path): boolean {
   if (path.length === 2) return path[0] === 'templates' && templateName.test(path[1] ?? '');
   return path.length === 0 || (path.length === 1 && groupNames().includes(path[0] ?? ''));
+}
+
+/** A template's name that only its capitals spoil. */
+function isShouted(path: Path): boolean {
+  return path.length === 2 && !isGroup(path) && isGroup(path.map((part) => part.toLowerCase()));
+}
+
+function shouted(path: Path, source: Source): ConfigError {
+  const key = path.join('.');
+  const text = `expected a template’s name in lower-case letters, like ${path.at(-1)?.toLowerCase()}, got ${path.at(-1)}`;
+  return new ConfigError(`${label(source, key)}: ${text}`);
 }
 
 function unknownKey(path: Path, source: Source): ConfigError {

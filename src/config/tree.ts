@@ -47,7 +47,8 @@ const byKey = new Map(settingRows().map((row) => [row.key, row]));
 /** The known key nearest to an unknown one, when it is near enough to be meant. */
 export function nearestKey(path: Path): string | undefined {
   const wanted = path.join('.');
-  if (path.length === 1) return [...byKey.keys()].find((key) => key.endsWith(`.${wanted}`));
+  if (path.length === 1)
+    return [...byKey.keys()].find((key) => key.endsWith(`.${wanted}`) || key.replaceAll('.', '_') === wanted);
   const fill = path[0] === 'templates' && path[1] !== undefined ? path[1] : '<name>';
   const near = [...byKey.keys()]
     .map((key) => key.replace('<name>', fill))

@@ -287,6 +287,8 @@ describe('bad settings', () => {
     ['MCP_SHELL_SERVER__PORT', '70000', 'MCP_SHELL_SERVER__PORT: expected a whole number from 0 to 65535, got "70000"'],
     ['BERTH_SERVER__PRT', '1', 'BERTH_SERVER__PRT: no such setting; did you mean BERTH_SERVER__PORT?'],
     ['BERTH_PORT', '1', 'BERTH_PORT: no such setting; did you mean BERTH_SERVER__PORT?'],
+    ['BERTH_SERVER_PORT', '1', 'BERTH_SERVER_PORT: no such setting; did you mean BERTH_SERVER__PORT?'],
+    ['BERTH_SERVER_STATE_DIR', '/x', 'BERTH_SERVER_STATE_DIR: no such setting; did you mean BERTH_SERVER__STATE_DIR?'],
     ['BERTH_NONSENSE__AT_ALL', '1', 'BERTH_NONSENSE__AT_ALL: no such setting'],
     ['BERTH_SERVER', '1', 'BERTH_SERVER: expected a mapping of settings, got "1"'],
     ['BERTH_SERVER__', '1', 'BERTH_SERVER__: no such setting'],
@@ -375,7 +377,10 @@ describe('bad settings', () => {
     ['"a\\nb": 1', 'berth.yaml: a\\nb: no such setting'],
     ['__proto__: {x: 1}', 'berth.yaml: __proto__: no such setting'],
     ['server: {port: 1, port: 2}', 'berth.yaml: expected YAML, but Map keys must be unique at line 1, column 19'],
-    ['templates: {GPU: {image: x}}', 'berth.yaml: templates.GPU: no such setting'],
+    [
+      'templates: {GPU: {image: x}}',
+      'berth.yaml: templates.GPU: expected a template’s name in lower-case letters, like gpu, got GPU',
+    ],
     ['templates: {__proto__: {image: x}}', 'berth.yaml: templates.__proto__: no such setting'],
     [
       'templates: {gpu: {memory: 1g}}',
