@@ -1,6 +1,6 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { AppError } from '../errors.ts';
-import { verifyAuditFiles } from '../sandbox/audit/audit.ts';
+import { type AuditVerdict, verifyAuditFiles } from '../sandbox/audit/audit.ts';
 import { UsageError } from './args.mjs';
 import { type Invocation, settings } from './invocation.ts';
 
@@ -9,11 +9,28 @@ export async function audit(invocation: Invocation): Promise<number> {
   const [action, given, ...surplus] = invocation.rest;
   if (action !== 'verify' || surplus.length > 0) throw new UsageError('Say what to do: berth audit verify [FILE].');
   const file = given ?? settings(invocation).config.audit.file;
-  if (!existsSync(file)) throw new AppError('not_found', `There is no audit log at ${file}.`);
-  const verdict = await verifyAuditFiles(file);
-  const { lines, first, last, hash, fault } = verdict;
-  const good = `${lines} lines, number ${first} to ${last}, none changed or missing between them; the last one's hash is ${hash}.`;
-  if (invocation.flags['json']) invocation.out.write(`${JSON.stringify({ ok: !fault, ...verdict }, null, 2)}\n`);
-  else invocation.out.write(fault ? `${file}: ${fault} ${lines} lines before it are good.\n` : `${file}: ${good}\n`);
-  return fault ? 1 : 0;
+  const verdict = await verify(file);
+  const ok = !verdict.fault;
+  const text = invocation.flags['json'] ? JSON.stringify({ ok, ...verdict }, null, 2) : `${file}: ${told(verdict)}`;
+  invocation.out.write(`${text}\n`);
+  return ok ? 0 : 1;
+}
+
+function told({ lines, first, last, hash, fault }: AuditVerdict): string {
+  if (fault) return `${fault} ${lines} lines before it are good.`;
+  if (lines === 0) return 'it holds no lines; there is nothing to check.';
+  return `${lines} lines, number ${first} to ${last}, none changed or missing between them; the last one's hash is ${hash}.`;
+}
+
+/** Rejects with an `AppError` where there is no file, or none that this user may read. */
+async function verify(file: string): Promise<AuditVerdict> {
+  try {
+    if (!statSync(file).isDirectory()) return await verifyAuditFiles(file);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new AppError('not_found', `There is no audit log at ${file}.`, { cause });
+    if (code === undefined) throw cause;
+    throw new AppError('invalid_argument', `The audit log ${file} cannot be read (${code}).`, { cause });
+  }
+  throw new AppError('invalid_argument', `FILE: expected an audit log, got the directory ${file}.`);
 }

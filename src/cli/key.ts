@@ -43,8 +43,11 @@ function rightsOf(flags: Invocation['flags'], config: Config): Pick<NewKey, 'sco
   const templates = words(flags['templates']);
   const unknown = templates?.find((template) => !Object.hasOwn(config.templates, template));
   const known = Object.keys(config.templates);
+  // A list that names nothing would make a key that may do nothing.
+  if (templates?.length === 0) throw unfit('templates', known, String(flags['templates']));
   if (unknown !== undefined) throw unfit('templates', known, unknown);
   const scopes = words(flags['scopes']) ?? usualScopes;
+  if (scopes.length === 0) throw unfit('scopes', keyScopes, String(flags['scopes']));
   for (const scope of scopes) if (!isScope(scope)) throw unfit('scopes', keyScopes, scope);
   const users = flags['users'];
   if (users !== undefined && users !== 'headers' && users !== 'signed')
