@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { destination } from 'pino';
 import { Registry } from 'prom-client';
 import { createApp, type App } from './app.ts';
-import { settleAuth, type Config } from './config.ts';
+import { isLoopback, settleAuth, type Config } from './config.ts';
 import { registerCard } from './doctor/gauges.ts';
 import { Doors } from './egress/doors.ts';
 import { dockerRuntime } from './docker/runtime.ts';
@@ -96,7 +96,10 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   });
   const http = stack.use(await listenOrLetGo(app, config));
   pool.start();
-  log.info({ event: 'server.listening', url: `${http.url}/mcp`, instance: state.instance, version });
+  const { host } = config.server;
+  const where = { url: `${http.url}/mcp`, host, port: Number(new URL(http.url).port), auth: config.auth.mode };
+  log.info({ event: 'server.listening', ...where, instance: state.instance, version });
+  if (config.auth.mode === 'none' && !isLoopback(host)) log.warn({ event: 'server.open', host }, openToAll);
   const held = stack.move();
   const shut = async (): Promise<void> => {
     draining = true;
@@ -108,6 +111,9 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   const stop = () => (stopped ??= shut());
   return { url: http.url, pool, instance: state.instance, stop, [Symbol.asyncDispose]: stop };
 }
+
+const openToAll =
+  'auth.mode is none and server.host is beyond loopback: whoever reaches this port is let in, as one user with all others';
 
 function sessionStore(state: State): SessionStore {
   return {
