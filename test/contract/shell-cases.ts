@@ -148,6 +148,19 @@ const syntax: ShellCase[] = [
     ],
   },
   {
+    name: 'an unfinished heredoc gets no newline more than it has',
+    steps: [
+      {
+        run: 'cat <<EOF\nunfinished\n',
+        out: 'unfinished\n',
+        err: "bash: warning: here-document at line 1 delimited by end-of-file (wanted `EOF')\n",
+      },
+      $('echo a \\\n', 'a\n'),
+      $('echo b\n\n', 'b\n'),
+      ok,
+    ],
+  },
+  {
     name: 'a stray brace is an error',
     steps: [fails('}', 2, "bash: line 1: syntax error near unexpected token `}'\nbash: line 1: `}'\n"), ok],
   },

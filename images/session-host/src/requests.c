@@ -58,7 +58,8 @@ static void run_assembly(void) {
   uint8_t status = assembly.status;
   uint32_t window = assembly.window;
   assembly = (struct assembly){0};
-  text[count++] = '\n';
+  /* A heredoc without its end would show a newline too many. */
+  if (!count || text[count - 1] != '\n') text[count++] = '\n';
   if (!shell_run(channel, status, text, count)) {
     fail_channel(channel, errno == ENOENT || errno == EACCES ? NOT_STARTED : NO_RESOURCES);
     free(text);

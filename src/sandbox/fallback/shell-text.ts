@@ -62,7 +62,7 @@ export function reportLine(command: CommandText): string {
 function textLines(command: CommandText): Buffer {
   const { out, err } = parts(command);
   const text = withoutNuls(command.text).toString('latin1');
-  const bash = ` \\. /dev/fd/${textFd} 2>${err} ${textFd}<<'${command.nonce}' </dev/null >${out}\n${text}\n${command.nonce}`;
+  const bash = ` \\. /dev/fd/${textFd} 2>${err} ${textFd}<<'${command.nonce}' </dev/null >${out}\n${text}${text.endsWith('\n') ? '' : '\n'}${command.nonce}`;
   const sh = ` \\command eval '${text.replaceAll("'", "'\\''")}' </dev/null >${out} 2>${err}`;
   return Buffer.from(command.dialect === 'bash' ? bash : sh, 'latin1');
 }
