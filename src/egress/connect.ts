@@ -23,14 +23,33 @@ export const connectTo: Connect = (address, port) => {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
   const timer = setTimeout(() => socket.destroy(new Error('no answer')), connectTimeout);
-  socket.once('error', reject);
+  const closed = () => reject(new Error('closed'));
+  socket.once('error', reject).once('close', closed);
   socket.once('connect', () => {
-    socket.off('error', reject);
+    socket.off('error', reject).off('close', closed);
     resolve(socket);
   });
-  socket.once('close', () => reject(new Error('closed')));
   return promise.finally(() => clearTimeout(timer));
 };
+
+/** The code of the error of a connection beyond the most. */
+export const tooMany = 'ETOOMANY';
+
+/** Opens so many connections at a time, those counted that are still being opened or closed. */
+export function atMost(most: number, connect: Connect): Connect {
+  let open = 0;
+  return async (address, port) => {
+    if (open === most) throw Object.assign(new Error('too many connections'), { code: tooMany });
+    open += 1;
+    const leave = () => (open -= 1);
+    try {
+      return (await connect(address, port)).once('close', leave);
+    } catch (err) {
+      leave();
+      throw err;
+    }
+  };
+}
 
 /** The first of the addresses that answers, each given a head start before the next. */
 export async function connectFirst(addresses: readonly string[], port: number, connect: Connect): Promise<Socket> {

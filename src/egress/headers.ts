@@ -23,3 +23,8 @@ export function passedOn(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   );
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !perHop.has(name) && !named.has(name)));
 }
+
+/** Whether bytes follow the headers. Either of the two may be missing from what is passed on. */
+export function hasBody(headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined;
+}

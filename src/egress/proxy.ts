@@ -3,12 +3,13 @@ import type { Socket } from 'node:net';
 import { type Duplex, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Logger } from '../log.ts';
-import { type Connect, connectFirst } from './connect.ts';
+import { atMost, type Connect, connectFirst, tooMany } from './connect.ts';
 import type { Decision, Gate } from './gate.ts';
-import { passedOn } from './headers.ts';
+import { hasBody, passedOn } from './headers.ts';
 import type { Ledger } from './ledger.ts';
 import { Pace } from './pace.ts';
 import { parseAuthority, parseForward, showTarget, type Target } from './target.ts';
+import { Turns } from './turns.ts';
 
 export interface ProxyParts {
   readonly gate: Gate;
@@ -17,17 +18,28 @@ export interface ProxyParts {
   readonly log: Logger;
 }
 
+/** One sandbox's, to here; and as many from here, whatever comes over the former. */
 const maxConnections = 128;
 const idle = 600_000;
+const limits = { maxHeaderSize: 16 * 1024, headersTimeout: 30_000, requestTimeout: 0 };
 
 /** One sandbox's proxy: HTTP requests with an absolute URL, and CONNECT. */
 export function createProxy(parts: ProxyParts): Server {
   const proxy = new Proxy(parts);
-  const server = createServer({ maxHeaderSize: 16 * 1024, headersTimeout: 30_000, requestTimeout: 0 });
+  const turns = new WeakMap<Duplex, Turns>();
+  // What Node answers by itself (no Host, an Expect it does not know) takes no turn, and may wait in any number.
+  const server = createServer({ ...limits, requireHostHeader: false });
+  const forward = (req: IncomingMessage, res: ServerResponse) =>
+    turns.get(req.socket)?.take(() => proxy.forward(req, res));
   server.maxConnections = maxConnections;
   server.timeout = idle;
-  server.on('request', (req, res) => void proxy.forward(req, res));
-  server.on('connect', (req, socket, head) => void proxy.tunnel(req, socket, head));
+  server.on('connection', (socket) => turns.set(socket, new Turns(socket)));
+  server.on('request', forward);
+  server.on('checkExpectation', forward);
+  // Behind a CONNECT nobody reads, so that the client of what is before it could leave unseen. No client sends it so.
+  server.on('connect', (req, socket, head) =>
+    turns.get(socket)?.idle ? void proxy.tunnel(req, socket, head) : socket.destroy(),
+  );
   server.on('upgrade', (_req, socket) => socket.destroy());
   server.on('clientError', (_error, socket) => socket.destroy());
   return server;
@@ -35,15 +47,23 @@ export function createProxy(parts: ProxyParts): Server {
 
 class Proxy {
   readonly #parts: ProxyParts;
+  readonly #connect: Connect;
   /** Apart, so that a flood of one kind hides nothing of the other. */
   readonly #paces = { allowed: new Pace(), denied: new Pace() };
 
   constructor(parts: ProxyParts) {
     this.#parts = parts;
+    this.#connect = atMost(maxConnections, parts.connect);
   }
 
+  /** Resolves when the answer has gone, and with it what told whether the connection goes on. */
   async forward(req: IncomingMessage, res: ServerResponse): Promise<void> {
     res.on('error', () => {});
+    await this.#forward(req, res);
+    await closed(res);
+  }
+
+  async #forward(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const target = parseForward(req.url ?? '');
     if (!target) return answer(res, 400, 'This is a proxy: it takes absolute http URLs and CONNECT host:port.');
     const upstream = await this.#open(target);
@@ -67,12 +87,12 @@ class Proxy {
 
   /** A connection to where the sandbox may go, or why there is none. */
   async #open(target: Target): Promise<Socket | Refusal> {
-    const { gate, ledger, connect } = this.#parts;
+    const { gate, ledger } = this.#parts;
     try {
       const decision: Decision = ledger.exhausted ? usedUp(target) : await gate.decide(target);
       this.#tell(target, decision);
       if (!decision.allowed) return new Refusal(403, decision.message);
-      const upstream = await connectFirst(decision.addresses, target.port, connect);
+      const upstream = await connectFirst(decision.addresses, target.port, this.#connect);
       upstream.on('error', () => {});
       return upstream;
     } catch (err) {
@@ -103,11 +123,15 @@ class Proxy {
       connection: 'close',
     };
     const sent = request({ method: req.method, path, headers, setHost: false, createConnection: () => upstream });
+    // Node frames no body of a GET by itself, and an unframed one is the next request to whoever reads it.
+    if (hasBody(req.headers)) sent.useChunkedEncodingByDefault = true;
     const abort = () => void [sent, upstream].map((end) => end.destroy());
     res.once('close', abort);
     const answered = Promise.withResolvers<IncomingMessage>();
     sent.once('response', answered.resolve).once('error', answered.reject);
     sent.setTimeout(idle, () => sent.destroy());
+    // With a CONNECT behind it, Node ends no request whose connection ended while this dialled.
+    if (res.closed) abort();
     try {
       // An answer may come before the whole request has gone; a request that breaks off breaks the answer, too.
       pipeline(req, this.#counter(), sent).catch(() => {});
@@ -119,6 +143,8 @@ class Proxy {
       else answer(res, 502, `${showTarget({ host, port })} ended the exchange: ${reasonOf(err)}.`);
     } finally {
       abort();
+      // Until then it counts: the connection's next request could find no room.
+      await closed(upstream);
     }
   }
 
@@ -141,6 +167,13 @@ class Refusal {
     this.status = status;
     this.message = message;
   }
+}
+
+async function closed(stream: Socket | ServerResponse): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (stream.closed) resolve();
+  else stream.once('close', () => resolve());
+  await promise;
 }
 
 function usedUp(target: Target): Decision {
@@ -179,6 +212,7 @@ const nameErrors: ReadonlySet<string> = new Set([
 function reasonOf(error: unknown): string {
   const first = error instanceof AggregateError ? error.errors.find((one) => one?.code) : error;
   const { code } = (first ?? {}) as NodeJS.ErrnoException;
+  if (code === tooMany) return `this sandbox has ${maxConnections} connections open, and may have no more`;
   if (typeof code === 'string' && nameErrors.has(code)) return 'its name cannot be resolved';
   return typeof code === 'string' ? code : 'it does not answer';
 }

@@ -4,6 +4,11 @@ const addresses = breaking('src/egress/addresses.ts', 'test/unit/egress.test.ts'
 const gate = breaking('src/egress/gate.ts', 'test/unit/egress.test.ts');
 const target = breaking('src/egress/target.ts', 'test/unit/egress.test.ts');
 const proxy = breaking('src/egress/proxy.ts', 'test/contract/egress.docker.test.ts');
+const web = 'test/unit/egress-proxy.test.ts';
+const front = breaking('src/egress/proxy.ts', web);
+const turns = breaking('src/egress/turns.ts', web);
+const connect = breaking('src/egress/connect.ts', web);
+const headers = breaking('src/egress/headers.ts', web);
 const doors = breaking('src/egress/doors.ts', 'test/contract/egress.docker.test.ts');
 const open = breaking('src/docker/open-network.ts', 'test/contract/open-network.docker.test.ts');
 /** What another wall stands behind: the engine's own rules between bridges, and its switch between the sandboxes of one. */
@@ -50,6 +55,27 @@ export const network = [
     'if (!decision.allowed) ledger.deny({ target: shown, message: decision.message });',
     '',
   ),
+  turns(
+    'all requests of a connection begin at once',
+    'this.#last = this.#last.then(() => this.#run(exchange))',
+    'this.#last = this.#run(exchange)',
+  ),
+  turns('any number of requests waits', 'if (this.#taken === most)', 'if (false)'),
+  turns('requests of a client that is gone begin', 'if (this.#connection.writable) await', 'await'),
+  front('requests without a host wait in any number', ', requireHostHeader: false', ''),
+  front('requests that expect something wait in any number', "server.on('checkExpectation', forward);", ''),
+  front('what is sent behind a refusal is asked for', 'await closed(res);', ''),
+  front('a client that went while it was dialled for keeps what was dialled', 'if (res.closed) abort();', ''),
+  front('a tunnel waits for no answer', 'turns.get(socket)?.idle ?', 'true ?'),
+  connect('any number of connections is opened', 'if (open === most)', 'if (false)'),
+  connect(
+    'a connection counts for ever',
+    "(await connect(address, port)).once('close', leave)",
+    'await connect(address, port)',
+  ),
+  front('the body of a GET is no body', 'if (hasBody(req.headers)) sent.useChunkedEncodingByDefault = true;', ''),
+  headers('a body in chunks is none', "headers['transfer-encoding'] !== undefined ||", ''),
+  headers('a body of some length is none', "|| headers['content-length'] !== undefined", ''),
   doors('what is left of ended sandboxes stays', 'if (!handles.has(handle)) rmSync', 'if (false) rmSync'),
   rules('other sandboxes can be reached', '`-A BERTH-OUT -o ${bridge} ${reject}`,', ''),
   open('the host can be reached', '`-A BERTH-IN ${reject}`,', ''),
