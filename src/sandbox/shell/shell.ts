@@ -16,7 +16,7 @@ export interface ShellLimits {
 
 /**
  * Milliseconds that an ended command's output may take to close before its holders count as background processes: few
- * where the host counted some, more where the last ones may be just about to end.
+ * where the host counted some, more where the last ones may be just about to end, as those of an interrupted command are.
  */
 const closingGrace = { withJobs: 100, withoutJobs: 1000 };
 const stopTimeout = 3000;
@@ -98,7 +98,8 @@ export class Shell implements ShellPort {
   /** The end of the command, with a moment for its output to be closed. */
   async #end(command: Command): Promise<void> {
     await command.settled;
-    const grace = command.jobs > 0 ? closingGrace.withJobs : closingGrace.withoutJobs;
+    const staying = command.jobs > 0 && !command.endedBy;
+    const grace = staying ? closingGrace.withJobs : closingGrace.withoutJobs;
     if (!command.drained) await this.#until(command, () => command.drained, grace);
   }
 
