@@ -87,9 +87,12 @@ const streamTools = [
   tool('test_tool_with_progress', 'Tells its progress', progressThrice),
 ];
 
+/** By itself the SDK asks on the session's own stream, which the client may not have opened yet: the question is lost then. */
+const onStreamOf = (ctx: ServerContext) => ({ relatedRequestId: ctx.mcpReq.id });
+
 async function sample(args: Record<string, unknown>, ctx: ServerContext): Promise<CallToolResult> {
   const messages = [{ role: 'user' as const, content: { type: 'text' as const, text: String(args['prompt']) } }];
-  const { content } = await ctx.mcpReq.requestSampling({ messages, maxTokens: 100 });
+  const { content } = await ctx.mcpReq.requestSampling({ messages, maxTokens: 100 }, onStreamOf(ctx));
   return text(`LLM response: ${!Array.isArray(content) && content.type === 'text' ? content.text : ''}`);
 }
 
@@ -97,7 +100,7 @@ type FormSchema = { type: 'object'; properties: Record<string, never>; required?
 
 async function ask(ctx: ServerContext, message: string, schema: object, prefix: string): Promise<CallToolResult> {
   const requestedSchema = schema as FormSchema;
-  const { action, content } = await ctx.mcpReq.elicitInput({ mode: 'form', message, requestedSchema });
+  const { action, content } = await ctx.mcpReq.elicitInput({ mode: 'form', message, requestedSchema }, onStreamOf(ctx));
   return text(`${prefix}: action=${action}, content=${JSON.stringify(content ?? {})}`);
 }
 
