@@ -122,7 +122,9 @@ async function report(): Promise<void> {
   const half = counts.length / 2;
   const most = (some: readonly Census[]) => Math.max(...some.map((count) => count.descriptors));
   assert.ok(most(counts.slice(half)) <= most(counts.slice(0, half)) + 15, 'flat descriptors');
-  assert.ok(Math.max(...counts.map((count) => count.residentMiB)) < 512, 'bounded memory');
+  // A server that is being killed at that moment has no memory to tell of.
+  const resident = counts.map((count) => count.residentMiB).filter((size) => size > 0);
+  assert.ok(resident.length > half && Math.max(...resident) < 512, 'bounded memory');
 }
 
 /** What is there of sandboxes: known to the server, on the engine, and on the host. */
