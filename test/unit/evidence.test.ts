@@ -9,7 +9,7 @@ for (const line of [
   'curl: (5) Could not resolve proxy: proxy',
   "  Could not resolve 'deb.debian.org'\nE: Some index files failed",
   'ssh: Could not resolve hostname github.com: Name or service not known',
-  'Error: getaddrinfo ENOTFOUND registry.npmjs.org',
+  'Error: getaddrinfo ENOTFOUND packages.example',
   'npm error code EAI_AGAIN',
   'socket.gaierror: [Errno -3] Temporary failure in name resolution',
   "NewConnectionError: Failed to resolve 'pypi.org' ([Errno -3] …)",
