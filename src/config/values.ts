@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { RE2JS } from 're2js';
 import { z } from 'zod';
+import { re2 } from '../re2.ts';
 
 /** What the settings table and error lines say about a setting. */
 export interface SettingMeta {
@@ -417,7 +417,7 @@ export const pattern: Kind<string> = {
   parse: (raw) => {
     if (typeof raw !== 'string' || raw === '') throw new Unfit();
     try {
-      RE2JS.compile(RE2JS.translateRegExp(raw));
+      re2(raw);
     } catch {
       throw new Unfit();
     }

@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts';
+import { inLanes } from '../lanes.ts';
 import type { Check } from '../setup/checks.ts';
 import { alone, together } from './attacks.ts';
 import type { Attack, Outcome, Target } from './attack.ts';
@@ -42,11 +43,7 @@ async function attackTemplate(installation: Installation, template: string, sign
     const blamed = checks.some(({ status }) => status === 'fail');
     checks.push(cardLine(attack, template, await outcomeOf(attack, { target, all: signal, blamed })));
   };
-  const queue = [...together];
-  const lane = async () => {
-    for (let next = queue.shift(); next; next = queue.shift()) await make(next);
-  };
-  await Promise.all(Array.from({ length: atOnce }, lane));
+  await inLanes(atOnce, together, make);
   for (const attack of alone) await make(attack);
   const order = [...together, ...alone].map(({ name }) => name);
   return checks.toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name));

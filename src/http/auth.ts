@@ -2,7 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { HttpEnv } from './env.ts';
-import { bearerToken, identifier, type StoredKeys } from './identity.ts';
+import { identifier, type StoredKeys } from './identity.ts';
 
 /** What is shorter is no secret of anybody's, and may well be a part of a word. */
 const shortestSecret = 16;
@@ -16,29 +16,15 @@ const always = () => true;
 export function authenticate(config: Config, stored?: StoredKeys) {
   const identify = identifier(config, stored);
   return createMiddleware<HttpEnv>(async (c, next) => {
-    const taken = new Map<string, string | undefined>();
-    const header = (name: string) => {
-      const value = c.req.header(name);
-      taken.set(name, value);
-      return value;
-    };
-    const { principal, userToken, isGood = always } = await identify(header);
-    const userHeader = principal.refusal === undefined ? config.open_webui.jwt_header : undefined;
-    c.set('secrets', proofs(taken, userHeader));
+    const { principal, secrets, userToken, isGood = always } = await identify((name) => c.req.header(name));
+    c.set(
+      'secrets',
+      secrets.filter(({ length }) => length >= shortestSecret),
+    );
     if (principal.refusal !== undefined && c.req.path !== '/mcp') throw new AppError('unauthorized', principal.refusal);
     c.set('principal', principal);
     c.set('userToken', userToken);
     c.set('isGood', isGood);
     await next();
   });
-}
-
-/**
- * The tokens that proved who is calling, of the headers that identification took. Any other is a text of the caller's
- * choice: as a secret it would let him choose what is left out of his recordings. No `userHeader`: the user was refused.
- */
-function proofs(taken: ReadonlyMap<string, string | undefined>, userHeader: string | undefined): string[] {
-  const user = userHeader === undefined ? undefined : taken.get(userHeader)?.trim();
-  const tokens = [bearerToken(taken.get('authorization')), user];
-  return tokens.filter((token) => token !== undefined).filter((token) => token.length >= shortestSecret);
 }

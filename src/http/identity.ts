@@ -10,6 +10,11 @@ import { boundedId, type HeaderOf, type User } from './identity-user.ts';
 
 export interface Identified {
   readonly principal: Principal;
+  /**
+   * The tokens that proved who is calling. Any other is a text of the caller's choice: as a secret it would let him choose
+   * what is left out of his recordings.
+   */
+  readonly secrets: readonly string[];
   /** The token that was the proof, where the application in front takes it, too. */
   readonly userToken?: string;
   /** Whether the proof is still good, for what outlasts the request; absent where that is not known. */
@@ -31,21 +36,26 @@ export function keyLookup(keys: readonly ApiKey[], stored?: StoredKeys): (id: st
 }
 
 export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>, stored?: StoredKeys): Identify {
-  if (config.auth.mode === 'none') return async () => ({ principal: anonymous });
+  if (config.auth.mode === 'none') return async () => ({ principal: anonymous, secrets: [] });
   const find = ownerFinder(config.auth.keys, stored);
   const policy = groupPolicy(config.auth.groups);
   const users = { headers: headerUsers(config.open_webui), signed: signedUsers(config.open_webui) };
   const tokens = [sessionTokens(config.open_webui), oidcTokens(config.oidc)].filter((kind) => kind !== undefined);
   return async (header) => {
     const bearer = bearerToken(header('authorization'));
+    if (bearer === undefined) throw refused;
     const key = find(bearer);
-    const proof = key?.isGood && { isGood: key.isGood };
-    if (key?.users) return { principal: await keyUser(key, users[key.users], policy, header), ...proof };
-    if (key) return { principal: key.principal, ...proof };
-    const owner = bearer && (await tokenOwner(tokens, bearer, header));
+    if (key) {
+      const principal = key.users ? await keyUser(key, users[key.users], policy, header) : key.principal;
+      const isSigned = key.users === 'signed' && principal.refusal === undefined;
+      const userProof = isSigned ? header(config.open_webui.jwt_header)?.trim() : undefined;
+      const secrets = userProof === undefined ? [bearer] : [bearer, userProof];
+      return { principal, secrets, ...(key.isGood && { isGood: key.isGood }) };
+    }
+    const owner = await tokenOwner(tokens, bearer, header);
     if (!owner) throw refused;
     const principal = userPrincipal(owner.kind.prefix, owner.user, policy(owner.user.groups));
-    return owner.kind.forwarded ? { principal, userToken: bearer } : { principal };
+    return { principal, secrets: [bearer], ...(owner.kind.forwarded && { userToken: bearer }) };
   };
 }
 
@@ -75,10 +85,10 @@ interface Owner {
 /** Finds a key's owner: a key of the settings is an owner by itself, all stored keys of one name are one owner's. */
 function ownerFinder(keys: readonly ApiKey[], stored: StoredKeys | undefined) {
   const find = keyFinder(keys);
-  return (token: string | undefined): Owner | undefined => {
+  return (token: string): Owner | undefined => {
     const key = find(token);
     if (key) return ownerOf(key, `key:${key.sha256.slice(0, 32)}`, settingsKeyId(key));
-    const look = () => (token === undefined ? undefined : stored?.find(token));
+    const look = () => stored?.find(token);
     const kept = look();
     return kept && { ...ownerOf(kept, `owner:${kept.name}`, kept.id), isGood: () => look() !== undefined };
   };

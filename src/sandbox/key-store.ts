@@ -40,11 +40,10 @@ const noteEvery = 60_000;
 export const stateFile = (directory: string): string => join(directory, 'state.sqlite');
 
 /**
- * Opens the database so that another process's short write is waited for, and reads it with `first`. Throws an `AppError`
- * for the operator where the directory or the file cannot be used.
+ * Opens the database of a directory that is there, so that another process's short write is waited for, and reads it with
+ * `first`. Throws an `AppError` for the operator where the file cannot be used.
  */
 export function openDatabase<T>(directory: string, first: (db: DatabaseSync) => T): T {
-  makeStateDirectory(directory);
   return onState(stateFile(directory), () => {
     const db = connect(directory);
     try {
@@ -143,6 +142,7 @@ export class KeyStore {
 
 /** The keys of a state directory that a server may be using. Dispose it. */
 export function openKeys(directory: string): KeyStore & Disposable {
+  makeStateDirectory(directory);
   return openDatabase(directory, (db) => {
     const keys = new KeyStore(db);
     keys.any();

@@ -18,14 +18,15 @@ export function makeStateDirectory(directory: string): void {
 
 /**
  * Makes, opens or first reads a file of the state. What stands in the way becomes one sentence for the operator, which
- * names his own path: no client is there yet. `loss` is what nobody knows without the file.
+ * names his own path: no client is there yet. Its two halves are the data `detail` and `advice`. `loss` is what nobody knows without the file.
  */
 export function onState<T>(file: string, work: () => T, loss = 'sandboxes and API keys in it are then unknown'): T {
   try {
     return work();
   } catch (cause) {
-    const why = explain(cause as Trouble, file, loss);
-    throw why === undefined ? cause : new AppError('invalid_argument', `server.state_dir: ${why}.`, { cause });
+    const data = explain(cause as Trouble, file, loss);
+    if (data === undefined) throw cause;
+    throw new AppError('invalid_argument', `server.state_dir: ${data.detail}; ${data.advice}.`, { cause, data });
   }
 }
 
@@ -35,13 +36,14 @@ export function isBusy({ errcode }: Trouble): boolean {
 
 const primary = (errcode: number | undefined): number => (errcode ?? 0) & 0xff;
 
-function explain(trouble: Trouble, file: string, loss: string): string | undefined {
+/** What is wrong, and what to do; undefined for what is no trouble with a file. */
+function explain(trouble: Trouble, file: string, loss: string): { detail: string; advice: string } | undefined {
   const { code, errno, errcode, message, path } = trouble;
   if (errcode === undefined && errno === undefined) return undefined;
   if ([sqlite.corrupt, sqlite.noDatabase].includes(primary(errcode)))
-    return `${file} is damaged (${message}); put a copy back, or move it away: ${loss}`;
+    return { detail: `${file} is damaged (${message})`, advice: `put a copy back, or move it away: ${loss}` };
   const reason = code === 'EEXIST' ? 'not a directory' : errno === undefined ? message : getSystemErrorMessage(errno);
-  return `${path ?? file} cannot be used (${reason}); ${adviceFor(trouble)}`;
+  return { detail: `${path ?? file} cannot be used (${reason})`, advice: adviceFor(trouble) };
 }
 
 function adviceFor({ code = '', errcode }: Trouble): string {

@@ -59,10 +59,10 @@ function stateCheck(directory: string, readState: (directory: string) => unknown
   return { name, status: 'warn', detail, advice: 'Make room before workspaces fill the disk.' };
 }
 
-/** The sentence's two halves: what is wrong, and what to do. */
-function unusable({ message }: AppError): Check {
-  const [detail = '', advice = ''] = message.replace(/^server\.state_dir: /, '').split('; ');
-  return { name: 'state directory', status: 'fail', detail, advice: advice.charAt(0).toUpperCase() + advice.slice(1) };
+function unusable({ message, data }: AppError): Check {
+  const { detail = message, advice = '' } = data as { detail?: string; advice?: string };
+  const sentence = advice && `${advice.charAt(0).toUpperCase()}${advice.slice(1)}.`;
+  return { name: 'state directory', status: 'fail', detail, advice: sentence };
 }
 
 function nearestExisting(path: string): string {

@@ -15,6 +15,15 @@ async function run(client: LegacyClient, command: string, args: Record<string, u
   return result.structuredContent as Record<string, unknown>;
 }
 
+/** A command's page once it has ended, with its output from the beginning. */
+async function ended(client: LegacyClient, id: unknown): Promise<Record<string, unknown>> {
+  for (;;) {
+    const asked = { name: 'check_command', arguments: { command_id: id, wait: 10, offset: 0 } };
+    const page = (await client.callTool(asked)).structuredContent as Record<string, unknown>;
+    if (page['status'] !== 'running') return page;
+  }
+}
+
 for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   test(`a client of the 2025 era goes on with its session, its shell and its command after ${signal}`, async () => {
     await using server = await ServerProcess.start();
@@ -26,18 +35,10 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
     await run(client, 'cd /tmp; colour=green; greet() { echo "hello $1"; }');
     const begun = await run(client, 'for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done; (exit 7)', { wait: 0.2 });
     assert.equal(begun['status'], 'running');
-    const ended = await server.kill(signal);
-    assert.equal(ended, signal === 'SIGTERM' ? 0 : signal);
+    const code = await server.kill(signal);
+    assert.equal(code, signal === 'SIGTERM' ? 0 : signal);
     await server.start();
-    const checked = await client.callTool({
-      name: 'check_command',
-      arguments: { command_id: begun['command_id'], wait: 10 },
-    });
-    let page = checked.structuredContent as Record<string, unknown>;
-    while (page['status'] === 'running') {
-      const again = { command_id: begun['command_id'], wait: 10, offset: 0 };
-      page = (await client.callTool({ name: 'check_command', arguments: again })).structuredContent as typeof page;
-    }
+    const page = await ended(client, begun['command_id']);
     assert.deepEqual([page['exit_code'], page['stdout']], [7, 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\n']);
     const after = await run(client, 'echo "$? $PWD $colour"; greet again');
     assert.equal(after['stdout'], '7 /tmp green\nhello again\n');
@@ -54,16 +55,7 @@ test('a command whose caller still waits goes on when the server stops, and so d
   const left = await told;
   assert.deepEqual([left['status'], left['stdout']?.toString().startsWith('line 1\n')], ['running', true]);
   await server.start();
-  const checked = await client.callTool({
-    name: 'check_command',
-    arguments: { command_id: left['command_id'], wait: 10 },
-  });
-  let page = checked.structuredContent as Record<string, unknown>;
-  while (page['status'] === 'running') {
-    const again = { command_id: left['command_id'], wait: 10, offset: 0 };
-    page = (await client.callTool({ name: 'check_command', arguments: again })).structuredContent as typeof page;
-  }
-  assert.equal(page['exit_code'], 7);
+  assert.equal((await ended(client, left['command_id']))['exit_code'], 7);
   assert.equal((await run(client, 'ls out'))['stdout'], 'end\n');
 });
 
@@ -72,11 +64,11 @@ test('a second SIGTERM ends a draining server at once', async () => {
   const client = await connect(server.url);
   run(client, 'sleep 30').catch(() => {});
   await new Promise((done) => setTimeout(done, 1500));
-  const ended = server.kill('SIGTERM');
+  const exit = server.kill('SIGTERM');
   await new Promise((done) => setTimeout(done, 500));
   const ready = await fetch(`${server.url}/ready`);
   assert.equal(ready.status, 503);
   process.kill(server.pid, 'SIGTERM');
-  assert.equal(await ended, 143);
+  assert.equal(await exit, 143);
   await client.close();
 });

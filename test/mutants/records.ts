@@ -4,7 +4,7 @@ const chain = breaking('src/sandbox/audit/audit-chain.ts', 'test/unit/audit.test
 const log = breaking('src/sandbox/audit/audit-log.ts', 'test/unit/audit.test.ts');
 const redactor = breaking('src/sandbox/recordings/redactor.ts', 'test/unit/recordings.test.ts');
 const recorder = breaking('src/sandbox/recordings/recorder.ts', 'test/unit/recordings.test.ts');
-const auth = breaking('src/http/auth.ts', 'test/unit/auth.test.ts');
+const auth = breaking('src/http/identity.ts', 'test/unit/auth.test.ts');
 const response = breaking('src/mcp/response.ts', 'test/mcp/http.test.ts');
 
 /** What is written down, and what must not be. */
@@ -54,26 +54,14 @@ export const records = [
   recorder('a sweep looks at all files at the same time', 'const atOnce = 32;', 'const atOnce = 1e9;'),
   recorder('sweeps run side by side', 'this.#sweeping ??= this.#sweep()', 'this.#sweeping = this.#sweep()'),
   recorder('recordings that go on are removed', '!live.has(path)', '!live.has(`${path}?`)'),
-  auth(
-    'a user’s token that nobody checks is a secret',
-    '= await identify(header);',
-    '= await identify(header).finally(() => header(config.open_webui.jwt_header));',
-  ),
-  auth(
-    'a user’s token that is refused is a secret',
-    'principal.refusal === undefined ? config.open_webui.jwt_header : undefined',
-    'config.open_webui.jwt_header',
-  ),
+  auth('a user’s token that nobody checks is a secret', "key.users === 'signed' && ", ''),
+  auth('a user’s token that is refused is a secret', ' && principal.refusal === undefined;', ';'),
   auth(
     'a bearer that nobody checks is a secret',
-    'const header = (name: string) => {',
-    "taken.set('authorization', c.req.header('authorization'));\n    const header = (name: string) => {",
+    'async () => ({ principal: anonymous, secrets: [] })',
+    "async (header) => ({ principal: anonymous, secrets: [bearerToken(header('authorization')) ?? ''] })",
   ),
-  auth(
-    'a signed user’s token is no secret',
-    "[bearerToken(taken.get('authorization')), user]",
-    "[bearerToken(taken.get('authorization'))]",
-  ),
+  auth('a signed user’s token is no secret', ': [bearer, userProof]', ': [bearer]'),
   response('keys are shown', 'if (secrets.length === 0) return result;', 'return result;'),
   breaking('src/mcp/response.ts', 'test/mcp/tools.test.ts')(
     'escapes reach the reader',

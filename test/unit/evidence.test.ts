@@ -5,14 +5,14 @@ import { looksOffline } from '../../src/sandbox/diagnosis/evidence.ts';
 const saysOffline = (stderr: string) => looksOffline({ command: 'x', exitCode: 1, stdout: '', stderr });
 
 for (const line of [
-  'curl: (6) Could not resolve host: pypi.org',
+  'curl: (6) Could not resolve host: packages.example',
   'curl: (5) Could not resolve proxy: proxy',
-  "  Could not resolve 'deb.debian.org'\nE: Some index files failed",
+  "  Could not resolve 'debian.example'\nE: Some index files failed",
   'ssh: Could not resolve hostname github.com: Name or service not known',
   'Error: getaddrinfo ENOTFOUND packages.example',
   'npm error code EAI_AGAIN',
   'socket.gaierror: [Errno -3] Temporary failure in name resolution',
-  "NewConnectionError: Failed to resolve 'pypi.org' ([Errno -3] …)",
+  "NewConnectionError: Failed to resolve 'packages.example' ([Errno -3] …)",
   'ping: connect: Network is unreachable',
 ])
   test(`a name that was not found: ${line}`, () => assert.equal(saysOffline(line), true));

@@ -1,3 +1,4 @@
+import { inLanes } from '../../lanes.ts';
 import type { Logger } from '../../log.ts';
 import type { Live } from '../pool/live.ts';
 import { Rounds } from '../rounds.ts';
@@ -35,11 +36,7 @@ export class CpuWatch implements Disposable {
 
   async look(): Promise<void> {
     const running = this.#options.running();
-    const waiting = [...running];
-    const next = async () => {
-      for (let one = waiting.pop(); one; one = waiting.pop()) await this.#look(one.row, one.live);
-    };
-    await Promise.all(Array.from({ length: atOnce }, next));
+    await inLanes(atOnce, running, ({ row, live }) => this.#look(row, live));
     this.#first = false;
     const ids = new Set(running.map(({ live }) => live.container.id));
     for (const id of this.#seen.keys()) if (!ids.has(id)) this.#seen.delete(id);

@@ -1,5 +1,6 @@
-import { RE2JS } from 're2js';
+import type { RE2JS } from 're2js';
 import { AppError } from '../../errors.ts';
+import { re2 } from '../../re2.ts';
 import { parseScript, Unparsable } from './syntax.ts';
 import { survey, type Invocation, type Survey } from './survey.ts';
 import { baseName } from './words.ts';
@@ -28,7 +29,7 @@ export function createPolicy(settings: PolicySettings): Policy | undefined {
   if (!enabled || allowed.length + blocked.length === 0) return undefined;
   const rules: Rules = {
     allowed: allowed.length > 0 ? new Set(allowed) : undefined,
-    blocked: blocked.map((source) => ({ source, regExp: RE2JS.compile(RE2JS.translateRegExp(source)) })),
+    blocked: blocked.map((source) => ({ source, regExp: re2(source) })),
   };
   return { check: (script, options) => checkAll(script, rules, options?.terminal === true) };
 }

@@ -1,3 +1,4 @@
+import { inLanes } from '../../lanes.ts';
 import type { Logger } from '../../log.ts';
 import type { Entry } from './entry.ts';
 import { isWorking, type Live, type Opener } from './live.ts';
@@ -184,11 +185,8 @@ export class Keeper {
       this.#options.log.warn({ event: 'engine.unavailable', err });
       return;
     }
-    const waiting = this.#options.roster.all().filter((entry) => entry.found);
-    const adoptNext = async (): Promise<void> => {
-      for (let entry = waiting.pop(); entry; entry = waiting.pop()) await this.#adoptQuietly(entry);
-    };
-    await Promise.all(Array.from({ length: width }, adoptNext));
+    const found = this.#options.roster.all().filter((entry) => entry.found);
+    await inLanes(width, found, (entry) => this.#adoptQuietly(entry));
   }
 
   async #adoptQuietly(entry: Entry): Promise<void> {

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inLanes } from '../../lanes.ts';
 import type { Logger } from '../../log.ts';
 import { CastFile, type CastHeader } from './cast-file.ts';
 
@@ -105,7 +106,7 @@ export class Recorder implements AsyncDisposable {
     const kept = sizeOf(files) - sizeOf(old);
     const tooMuch = kept > maxTotal;
     const surplus = tooMuch ? oldest(young, kept - (maxTotal - free)) : [];
-    await someAtOnce([...old, ...surplus], ({ path }) => rm(path, { force: true }));
+    await inLanes(atOnce, [...old, ...surplus], ({ path }) => rm(path, { force: true }));
     this.#room = tooMuch ? free : maxTotal - kept;
   }
 
@@ -126,16 +127,8 @@ interface Recording {
 
 async function recordingsIn(directory: string): Promise<Recording[]> {
   const names = (await readdir(directory)).filter((name) => name.endsWith('.cast'));
-  const found = await someAtOnce(names, (name) => recordingAt(join(directory, name)));
+  const found = await inLanes(atOnce, names, (name) => recordingAt(join(directory, name)));
   return found.filter((file) => file !== undefined);
-}
-
-/** Does the work for each item, not for too many at the same time; the results are in the items' order. */
-async function someAtOnce<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  for (let at = 0; at < items.length; at += atOnce)
-    results.push(...(await Promise.all(items.slice(at, at + atOnce).map(work))));
-  return results;
 }
 
 async function recordingAt(path: string): Promise<Recording | undefined> {

@@ -1,6 +1,7 @@
 import vm from 'node:vm';
 import { RE2JS } from 're2js';
 import { AppError } from '../../errors.ts';
+import { re2 } from '../../re2.ts';
 import { stripEscapes } from './escapes.ts';
 
 /** Characters of a pattern. */
@@ -67,7 +68,7 @@ function interruptible<T>(timeout: number, act: () => T): T {
 
 function compile(source: string): RE2JS {
   try {
-    return RE2JS.compile(RE2JS.translateRegExp(source), RE2JS.MULTILINE);
+    return re2(source, RE2JS.MULTILINE);
   } catch (error) {
     const why = (error as Error).message.replace(/^error parsing regexp: /, '').slice(0, 200);
     throw invalid(`a regular expression, without look-around and back-references; ${why}`);

@@ -10,6 +10,7 @@ exec 3</dev/null 4<&0 </dev/null
 
 fail() {
   local words="$*"
+  words=${words//[^ -~]/?}
   printf 'E %s\n' "${words:0:300}"
   exit 3
 }
@@ -53,18 +54,12 @@ stage() {
     made+=("$missing")
     missing=${missing%/*}
   done
-  [[ -e $missing && ! -d $missing ]] && under "$missing"
+  [[ -e $missing && ! -d $missing ]] && fail under "${missing##*/}"
   [[ -d $1/ ]] || mkdir -p -- "$1" || fail tool
   for old in "$1"/.berth-upload-*; do
     [[ ${old##*/} =~ ^\.berth-upload-([0-9]+)-[0-9a-f]{32}$ && ! -e /proc/${BASH_REMATCH[1]} ]] && rm -rf -- "$old"
   done
   staged=$1/.berth-upload-$$-$mark
-}
-
-# FILE: fails, for it is where a directory would have to be.
-under() {
-  local name=${1##*/}
-  fail under "${name//[^ -~]/?}"
 }
 
 # FROM TO: never into a directory, also with an mv that has no -T.

@@ -10,8 +10,7 @@ shopt -s dotglob nullglob
 # KIND PLACE: fails, naming the place in PATH.
 refuse() {
   local name=${2#"$path"}
-  name=${name#/}
-  fail "$1" "${name//[^ -~]/?}"
+  fail "$1" "${name#/}"
 }
 
 # SOURCE TARGET: neither a file may take a directory's place nor the other way round, and what gets a new entry must
