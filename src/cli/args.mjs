@@ -55,6 +55,12 @@ export const commands = {
     flags: { ...(config && { config }), json },
   },
   test: { about: 'set up, check the code, run all tests', flags: {}, development: true, rest: 'FILE' },
+  'test:unit': {
+    about: 'run the tests that need neither an engine nor root',
+    flags: {},
+    development: true,
+    rest: 'FILE',
+  },
   check: { about: 'types, lint and format', flags: {}, development: true },
   bench: { about: 'measure', flags: {}, development: true, rest: 'ARGUMENT' },
   'e2e:open-webui': {

@@ -35,7 +35,7 @@ export function unknownTools(enabled: readonly string[]): string[] {
   return enabled.filter((name) => !allTools.some((tool) => tool.name === name));
 }
 
-/** The README's table of tools, in Markdown. */
+/** The table of tools of the documentation, in Markdown. */
 export function toolTable(): string {
   const rows = allTools.map(
     ({ listed }) => `| \`${listed.name}\` | ${argumentList(listed)} | ${firstSentence(listed.description)} |`,

@@ -1,4 +1,4 @@
-// What `npm test`, `check`, `bench`, `soak` and `mutants` run, on a Node that is new enough. Only in the repository.
+// What `npm test`, `test:unit`, `check`, `bench`, `soak` and `mutants` run, on a Node that is new enough. Only in the repository.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, globSync } from 'node:fs';
@@ -19,6 +19,7 @@ const tasks: Record<string, (rest: readonly string[]) => Promise<boolean>> = {
     const engine = await prepare();
     return (rest.length > 0 || (await check())) && (await test(engine, rest));
   },
+  'test:unit': (rest) => unitTests(rest),
   bench: async (rest) => program(await prepare(), 'test/bench/main.ts', rest),
   'e2e:open-webui': async (rest) => program(await prepare(), 'test/open-webui/main.ts', rest),
   soak: async (rest) => program(await prepare(), 'test/soak/main.ts', rest),
@@ -58,6 +59,12 @@ function test(engine: string, rest: readonly string[]): Promise<boolean> {
   const files = rest.length > 0 ? rest : globSync('test/**/*.test.ts', { cwd: root }).toSorted();
   const options = ['--test-concurrency=2', '--test-timeout=600000'];
   return run([process.execPath, '--test', ...options, ...files], { DOCKER_HOST: engine });
+}
+
+/** No set-up: these tests make and reach nothing outside their process and the temporary directory. */
+function unitTests(rest: readonly string[]): Promise<boolean> {
+  const files = rest.length > 0 ? rest : globSync('test/unit/**/*.test.ts', { cwd: root }).toSorted();
+  return run([process.execPath, '--test', '--test-timeout=60000', ...files]);
 }
 
 async function program(engine: string, path: string, rest: readonly string[]): Promise<boolean> {

@@ -15,14 +15,18 @@ export interface Generated {
 
 const root = join(import.meta.dirname, '..', '..');
 
-/** The README's tables and the annotated settings file, as they are and as they should be. */
+/** The tables of the documentation and the annotated settings file, as they are and as they should be. */
 export function generatedFiles(): readonly Generated[] {
-  const readme = read('README.md');
-  const sections = { settings: settingsTable(), tools: toolTable() };
   return [
     { path: 'config/berth.yaml', current: read('config/berth.yaml'), wanted: exampleFile() },
-    { path: 'README.md', current: readme, wanted: readme && withSections(readme, sections) },
+    document('docs/settings.md', { settings: settingsTable() }),
+    document('docs/tools.md', { tools: toolTable() }),
   ];
+}
+
+function document(path: string, sections: Readonly<Record<string, string>>): Generated {
+  const current = read(path);
+  return { path, current, wanted: current && withSections(current, sections) };
 }
 
 function read(path: string): string | undefined {
