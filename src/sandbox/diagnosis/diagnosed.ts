@@ -1,3 +1,4 @@
+import { intercept } from '../intercept.ts';
 import type { Diagnosis } from './diagnose.ts';
 import type {
   Cause,
@@ -25,16 +26,17 @@ interface Ended {
 
 /** The workspace, whose failed commands say why they failed where that can be found out. */
 export function diagnosed(workspace: Workspace, diagnosis: Pick<Diagnosis, 'explain'>): Workspace {
-  return {
-    handle: workspace.handle,
-    shell: new ExplainingShell(workspace.shell, diagnosis),
-    files: workspace.files,
-    terminals: workspace.terminals,
-    status: () => workspace.status(),
-  };
+  const explaining = new ExplainingShell(workspace.shell, diagnosis);
+  return intercept(workspace, {
+    shell: {
+      run: (...args) => explaining.run(...args),
+      check: (...args) => explaining.check(...args),
+      stop: (...args) => explaining.stop(...args),
+    },
+  });
 }
 
-class ExplainingShell implements ShellPort {
+class ExplainingShell {
   readonly #shell: ShellPort;
   readonly #diagnosis: Pick<Diagnosis, 'explain'>;
   /** By command. What was found stays: a later look would see another state. */
@@ -61,14 +63,6 @@ class ExplainingShell implements ShellPort {
 
   async stop(...args: Parameters<ShellPort['stop']>): Promise<CommandPage> {
     return await this.#explainedPage(await this.#shell.stop(...args));
-  }
-
-  cwd(): Promise<string> {
-    return this.#shell.cwd();
-  }
-
-  reset(): Promise<void> {
-    return this.#shell.reset();
   }
 
   /** A page may be any part of the output; what a failure says is at the end. */

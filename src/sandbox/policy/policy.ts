@@ -4,7 +4,8 @@ import { re2 } from '../../re2.ts';
 import { parseScript, Unparsable } from './syntax.ts';
 import { survey, type Invocation, type Survey } from './survey.ts';
 import { baseName } from './words.ts';
-import type { ShellPort, TerminalsPort, Workspace } from '../workspace.ts';
+import { intercept } from '../intercept.ts';
+import type { Workspace } from '../workspace.ts';
 
 /**
  * Which commands a script may name. A guard rail for agents that mean well: it reads the script, it doesn't follow
@@ -121,46 +122,25 @@ function quoted(name: string): string {
  * cannot be checked, so it is refused. What is typed into an allowed program is not looked at.
  */
 export function guarded(workspace: Workspace, policy: Policy): Workspace {
-  return {
-    handle: workspace.handle,
-    files: workspace.files,
-    status: () => workspace.status(),
-    shell: guardedShell(workspace.shell, policy),
-    terminals: guardedTerminals(workspace.terminals, policy),
-  };
+  const { shell, terminals } = workspace;
+  return intercept(workspace, {
+    shell: {
+      async run(command, options) {
+        await policy.check(command);
+        return shell.run(command, options);
+      },
+    },
+    terminals: {
+      async start(options = {}) {
+        if (!options.command) throw bareTerminal();
+        await policy.check(options.command, { terminal: true });
+        return terminals.start(options);
+      },
+    },
+  });
 }
 
-function guardedShell(shell: ShellPort, policy: Policy): ShellPort {
-  return {
-    check: (id, options) => shell.check(id, options),
-    stop: (id, signal) => shell.stop(id, signal),
-    cwd: () => shell.cwd(),
-    reset: () => shell.reset(),
-    async run(command, options) {
-      await policy.check(command);
-      return shell.run(command, options);
-    },
-  };
-}
-
-function guardedTerminals(terminals: TerminalsPort, policy: Policy): TerminalsPort {
-  return {
-    send: (id, input) => terminals.send(id, input),
-    read: (id, options) => terminals.read(id, options),
-    resize: (id, cols, rows) => terminals.resize(id, cols, rows),
-    list: () => terminals.list(),
-    end: (id) => terminals.end(id),
-    watch: (id, signal) => terminals.watch(id, signal),
-    async start(options = {}) {
-      if (!options.command) {
-        throw forbidden(
-          'A terminal without a command',
-          'what is typed into a shell cannot be checked against security',
-          'terminal',
-        );
-      }
-      await policy.check(options.command, { terminal: true });
-      return terminals.start(options);
-    },
-  };
+function bareTerminal(): AppError {
+  const subject = 'A terminal without a command';
+  return forbidden(subject, 'what is typed into a shell cannot be checked against security', 'terminal');
 }

@@ -1,4 +1,5 @@
-import type { FilesPort, OpenFile, ShellPort, TerminalsPort, Workspace } from '../workspace.ts';
+import { interceptAll, type Operation } from '../intercept.ts';
+import type { OpenFile, Workspace } from '../workspace.ts';
 
 /** A call about to be made on a workspace. */
 export interface WorkspaceCall {
@@ -26,13 +27,24 @@ export type Observer = (call: WorkspaceCall) => (end: WorkspaceEnd) => Promise<v
 /** The workspace as it is, with somebody watching. A caller gets an answer once the observer has taken note of it. */
 export function observed(workspace: Workspace, observer: Observer): Workspace {
   const watch = new Watch(observer);
-  return {
-    handle: workspace.handle,
-    shell: observedShell(workspace.shell, watch),
-    files: observedFiles(workspace.files, watch),
-    terminals: observedTerminals(workspace.terminals, watch),
-    status: () => watch.call('status', [], () => workspace.status()),
-  };
+  return interceptAll(workspace, (operation) => watchedBy(watch, operation));
+}
+
+function watchedBy(watch: Watch, { name, traffic, next }: Operation): Operation['next'] {
+  const { body, gives } = traffic;
+  const told = (args: readonly unknown[]) => args.filter((_, at) => at !== body);
+  if (gives === 'stream')
+    return (...args) => watch.stream(name, told(args), async () => (await next(...args)) as ReadableStream<Uint8Array>);
+  if (gives === 'file')
+    return async (...args) => {
+      const file = await watch.call(name, told(args), async () => (await next(...args)) as OpenFile);
+      return watch.file(String(args[0]), file);
+    };
+  return (...args) =>
+    watch.call(name, told(args), (count) => {
+      const sent = args.map((arg, at) => (at === body ? counting(arg as ReadableStream<Uint8Array>, count) : arg));
+      return next(...sent);
+    });
 }
 
 class Watch {
@@ -91,7 +103,7 @@ class Watch {
 
   #begin(op: string, args: readonly unknown[], count: Count) {
     const started = performance.now();
-    const end = this.#observer({ op, args: args.map(plain) });
+    const end = this.#observer({ op, args: args.filter((arg) => !(arg instanceof AbortSignal)).map(plain) });
     let ended = false;
     return async (outcome: { result?: unknown; error?: unknown }): Promise<void> => {
       if (ended) return;
@@ -107,8 +119,7 @@ interface Count {
 }
 
 function plain(arg: unknown): unknown {
-  if (arg === null || typeof arg !== 'object' || arg instanceof AbortSignal)
-    return typeof arg === 'object' ? null : arg;
+  if (arg === null || typeof arg !== 'object') return arg;
   const kept = Object.entries(arg).filter(
     ([, value]) => typeof value !== 'function' && !(value instanceof AbortSignal),
   );
@@ -154,44 +165,4 @@ function counting(stream: ReadableStream<Uint8Array>, count: Count): ReadableStr
     (bytes) => (count.in += bytes),
     async () => {},
   );
-}
-
-function observedShell(shell: ShellPort, watch: Watch): ShellPort {
-  return {
-    run: (command, options) => watch.call('shell.run', [command, options], () => shell.run(command, options)),
-    check: (id, options) => watch.call('shell.check', [id, options], () => shell.check(id, options)),
-    stop: (id, signal) => watch.call('shell.stop', [id, signal], () => shell.stop(id, signal)),
-    cwd: () => watch.call('shell.cwd', [], () => shell.cwd()),
-    reset: () => watch.call('shell.reset', [], () => shell.reset()),
-  };
-}
-
-function observedFiles(files: FilesPort, watch: Watch): FilesPort {
-  return {
-    stat: (path, signal) => watch.call('files.stat', [path], () => files.stat(path, signal)),
-    open: async (path, signal) =>
-      watch.file(path, await watch.call('files.open', [path], () => files.open(path, signal))),
-    read: (path, options) => watch.stream('files.read', [path, options], () => files.read(path, options)),
-    write: (path, body, options) =>
-      watch.call('files.write', [path, options], (count) => files.write(path, counting(body, count), options)),
-    list: (path, options) => watch.call('files.list', [path, options], () => files.list(path, options)),
-    edit: (path, oldText, newText, options) =>
-      watch.call('files.edit', [path, oldText, newText, options], () => files.edit(path, oldText, newText, options)),
-    archive: (path, signal) => watch.stream('files.archive', [path], () => files.archive(path, signal)),
-    unpack: (path, tar, signal) =>
-      watch.call('files.unpack', [path], (count) => files.unpack(path, counting(tar, count), signal)),
-  };
-}
-
-function observedTerminals(terminals: TerminalsPort, watch: Watch): TerminalsPort {
-  return {
-    start: (options) => watch.call('terminals.start', [options], () => terminals.start(options)),
-    send: (id, input) => watch.call('terminals.send', [id, input], () => terminals.send(id, input)),
-    read: (id, options) => watch.call('terminals.read', [id, options], () => terminals.read(id, options)),
-    resize: (id, cols, rows) =>
-      watch.call('terminals.resize', [id, cols, rows], () => terminals.resize(id, cols, rows)),
-    list: () => watch.call('terminals.list', [], () => terminals.list()),
-    end: (id) => watch.call('terminals.end', [id], () => terminals.end(id)),
-    watch: (id, signal) => watch.call('terminals.watch', [id], () => terminals.watch(id, signal)),
-  };
 }

@@ -1,4 +1,5 @@
 import { callContext } from '../call-context.ts';
+import { intercept } from '../intercept.ts';
 import { afterEnd } from '../shell/command-end.ts';
 import type { CommandResult, ShellPort, TerminalInfo, TerminalsPort, TerminalWatch, Workspace } from '../workspace.ts';
 import type { CastFile } from './cast-file.ts';
@@ -13,20 +14,17 @@ export interface RecordedOptions {
 
 /** The workspace with its commands and terminals recorded, without the secrets of those who call. */
 export function recorded(workspace: Workspace, options: RecordedOptions): Workspace {
-  return {
-    handle: workspace.handle,
-    shell: recordedShell(workspace, options),
-    files: workspace.files,
+  return intercept(workspace, {
+    shell: { run: recordedRun(workspace, options) },
     terminals: recordedTerminals(workspace, options.recorder),
-    status: () => workspace.status(),
-  };
+  });
 }
 
 /** A command's output as a terminal of this size would show it. */
 const commandSize = { width: 120, height: 30 };
 
-function recordedShell({ handle, shell }: Workspace, { recorder, longestWait }: RecordedOptions): ShellPort {
-  const run: ShellPort['run'] = async (command, options = {}) => {
+function recordedRun({ handle, shell }: Workspace, { recorder, longestWait }: RecordedOptions): ShellPort['run'] {
+  return async (command, options = {}) => {
     const tape = new CommandTape(recorder, handle, command);
     const onOutput = (stream: 'stdout' | 'stderr', bytes: Uint8Array) => {
       tape.output(stream, bytes);
@@ -42,13 +40,6 @@ function recordedShell({ handle, shell }: Workspace, { recorder, longestWait }: 
       tape.end(undefined, 'it did not run');
       throw error;
     }
-  };
-  return {
-    run,
-    check: (id, options) => shell.check(id, options),
-    stop: (id, signal) => shell.stop(id, signal),
-    cwd: () => shell.cwd(),
-    reset: () => shell.reset(),
   };
 }
 
@@ -94,7 +85,7 @@ function cleaned(text: string): string {
 /** A pipe's lines as a terminal takes them. */
 const lines = (text: string): string => text.replace(/\r?\n/g, '\r\n');
 
-function recordedTerminals({ handle, terminals }: Workspace, recorder: Recorder): TerminalsPort {
+function recordedTerminals({ handle, terminals }: Workspace, recorder: Recorder): Partial<TerminalsPort> {
   const tapes = new Map<string, TerminalTape>();
   const record = (info: TerminalInfo): void => {
     if (info.exited || tapes.has(info.sessionId)) return;
@@ -118,13 +109,10 @@ function recordedTerminals({ handle, terminals }: Workspace, recorder: Recorder)
       tapes.get(id)?.heard();
       await terminals.send(id, input);
     },
-    read: (id, options) => terminals.read(id, options),
     async resize(id, cols, rows) {
       await terminals.resize(id, cols, rows);
       resized(id, cols, rows);
     },
-    list: () => terminals.list(),
-    end: (id) => terminals.end(id),
     async watch(id, signal, options) {
       tapes.get(id)?.heard();
       const watch = await terminals.watch(id, signal, options);
