@@ -49,6 +49,7 @@ export interface Tool {
 
 const sandbox = z
   .string()
+  .min(1)
   .max(128)
   .optional()
   .describe('Handle of a sandbox made by create_sandbox. Leave out to use your own.');

@@ -27,7 +27,7 @@ const bounds: Record<string, { keep: (bound: number) => boolean; says: (bound: n
 /** A tool's arguments as `tools/list` shows them: bounds that clients choke on are words there. The server checks them all. */
 export function listedSchema(schema: z.ZodType): ObjectSchema {
   const { $schema: _, ...json } = z.toJSONSchema(schema, { io: 'input' });
-  return { ...softened(json as Json), type: 'object' };
+  return { ...softened(json), type: 'object' };
 }
 
 function softened(schema: Json): Json {

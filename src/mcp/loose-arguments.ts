@@ -3,6 +3,8 @@ import type { ObjectSchema } from './listed-schema.ts';
 interface Property {
   readonly type?: unknown;
   readonly pattern?: unknown;
+  readonly minLength?: unknown;
+  readonly enum?: unknown;
 }
 
 /**
@@ -13,18 +15,26 @@ export function tidyArguments(args: unknown, schema: ObjectSchema): unknown {
   if (typeof args !== 'object' || args === null || Array.isArray(args)) return args;
   const properties = (schema['properties'] ?? {}) as Record<string, Property>;
   const required = (schema['required'] ?? []) as readonly string[];
-  const given = Object.entries(args).filter(
-    ([name, value]) => value !== null && (value !== '' || required.includes(name) || !Object.hasOwn(properties, name)),
-  );
-  return Object.fromEntries(
-    given.map(([name, value]) => [
-      name,
-      Object.hasOwn(properties, name) ? tidy(name, value, properties[name]!) : value,
-    ]),
-  );
+  const isLeftOut = (name: string, value: unknown) =>
+    value === null || (value === '' && !required.includes(name) && isNoValue(own(properties, name)));
+  const given = Object.entries(args).filter(([name, value]) => !isLeftOut(name, value));
+  return Object.fromEntries(given.map(([name, value]) => [name, tidy(name, value, own(properties, name))]));
 }
 
-function tidy(name: string, value: unknown, { type, pattern }: Property): unknown {
+/** A property of the schema's own; an argument may have any name. */
+function own(properties: Record<string, Property>, name: string): Property | undefined {
+  return Object.hasOwn(properties, name) ? properties[name] : undefined;
+}
+
+/** Whether the check refuses `""`: where it is a text like others (an Enter alone, an empty file) it stays. */
+function isNoValue(property: Property | undefined): boolean {
+  if (property === undefined) return false;
+  const { type, minLength, enum: choices, pattern } = property;
+  return type !== 'string' || minLength !== undefined || choices !== undefined || pattern !== undefined;
+}
+
+function tidy(name: string, value: unknown, property: Property | undefined): unknown {
+  const { type, pattern } = property ?? {};
   if (type === 'string') return asText(name, value, pattern !== undefined);
   if (typeof value !== 'string') return value;
   const text = value.trim();

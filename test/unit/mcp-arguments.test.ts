@@ -122,6 +122,7 @@ for (const [tool, args, meant] of [
   ['upload_file', { path: 'a', content: '', mode: 755 }, { path: 'a', content: '', mode: '755' }],
   ['upload_file', { path: 'a', content: { b: [1] } }, { path: 'a', content: '{\n  "b": [\n    1\n  ]\n}' }],
   ['send_shell_input', { sessionId: 't', keys: '["up"]' }, { sessionId: 't', keys: ['up'] }],
+  ['send_shell_input', { sessionId: 't', input: '' }, { sessionId: 't', input: '' }],
   ['stop_command', { command_id: 'c1', signal: '' }, { command_id: 'c1' }],
 ] as const)
   test(`${tool} takes ${JSON.stringify(args)}`, () => assert.deepEqual(parse(tool, args), meant));
