@@ -4,6 +4,7 @@ import { ConfigError, type Config } from './config.ts';
 import { AppError } from './errors.ts';
 import { authenticate } from './http/auth.ts';
 import { inCallContext } from './http/call.ts';
+import { cors } from './http/cors.ts';
 import type { HttpEnv } from './http/env.ts';
 import { errorResponse, onError } from './http/errors.ts';
 import { filesRoutes } from './http/files.ts';
@@ -11,7 +12,7 @@ import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
 import { keyLookup, type StoredKeys } from './http/identity.ts';
 import { logLine } from './http/log-line.ts';
-import { mcpRoutes } from './http/mcp.ts';
+import { mcpRoutes, routePath } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
 import { originCheck } from './http/origin.ts';
 import { permit } from './http/permit.ts';
@@ -81,12 +82,12 @@ export function createApp(ctx: AppContext): App {
     ...(ctx.sessionStore && { sessionStore: ctx.sessionStore }),
     ...(ctx.mcpExtra && { extra: ctx.mcpExtra }),
   });
-  const hono = new Hono<HttpEnv>();
+  const hono = new Hono<HttpEnv>({ getPath: routePath });
   hono.onError(onError);
   hono.notFound((c) => errorResponse(c, new AppError('not_found', `There is nothing at ${c.req.path.slice(0, 200)}.`)));
   hono.use(requestId(), logLine(log, metrics), inCallContext());
   hono.route('/', healthRoutes(ctx));
-  hono.use(oauthChallenge(config), hostCheck(config.server));
+  hono.use(oauthChallenge(config), hostCheck(config.server), cors(config.server));
   hono.route('/', oauthMetadataRoutes(config));
   hono.route('/', shareRoutes({ sandboxes, links }));
   hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));

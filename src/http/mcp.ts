@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import { getPath } from 'hono/utils/url';
 import type { Config } from '../config.ts';
 import type { McpEndpoint } from '../mcp/endpoint.ts';
 import { rpcErrorResponse } from '../mcp/rpc-error.ts';
@@ -7,6 +8,12 @@ import { readJson } from './body.ts';
 import type { HttpEnv } from './env.ts';
 import { unreadable } from './json-form.ts';
 import { baseUrl } from './oauth-metadata.ts';
+
+/** The path that routes and checks see: clients also write `/mcp/`. */
+export function routePath(request: Request): string {
+  const path = getPath(request);
+  return path === '/mcp/' ? '/mcp' : path;
+}
 
 /** `/mcp`. Only a POST has a body: some clients announce JSON on a GET or DELETE that has none. */
 export function mcpRoutes(endpoint: McpEndpoint, config: Config): Hono<HttpEnv> {

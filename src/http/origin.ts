@@ -4,16 +4,15 @@ import { AppError } from '../errors.ts';
 import type { HttpEnv } from './env.ts';
 import { isLoopbackName } from './loopback.ts';
 
-/** Refuses a browser's Origin that is not this machine's, the public URL's, or allowed; other clients send none. */
+type Accepts = (origin: string) => boolean;
+
+/** Refuses a browser's Origin that is not accepted; other clients send none. */
 export function originCheck(settings: Config['server']) {
-  const own = settings.public_url ? [new URL(settings.public_url).origin] : [];
-  const allowed = new Set(
-    [...settings.allowed_origins, ...own].map((origin) => origin.toLowerCase().replace(/\/$/, '')),
-  );
+  const accepts = acceptedOrigins(settings);
   return createMiddleware<HttpEnv>(async (c, next) => {
-    const origin = c.req.header('origin')?.toLowerCase();
-    if (origin && !allowed.has('*') && !allowed.has(origin) && !isLoopbackOrigin(origin)) {
-      const shown = JSON.stringify(origin.slice(0, 100));
+    const origin = c.req.header('origin');
+    if (origin && !accepts(origin)) {
+      const shown = JSON.stringify(origin.toLowerCase().slice(0, 100));
       throw new AppError(
         'forbidden',
         `The Origin ${shown} is not accepted; the operator can add it to server.allowed_origins.`,
@@ -21,6 +20,18 @@ export function originCheck(settings: Config['server']) {
     }
     await next();
   });
+}
+
+/** This machine's origins, the public URL's, and those allowed. */
+export function acceptedOrigins(settings: Config['server']): Accepts {
+  const own = settings.public_url ? [new URL(settings.public_url).origin] : [];
+  const allowed = new Set(
+    [...settings.allowed_origins, ...own].map((origin) => origin.toLowerCase().replace(/\/$/, '')),
+  );
+  return (sent) => {
+    const origin = sent.toLowerCase();
+    return allowed.has('*') || allowed.has(origin) || isLoopbackOrigin(origin);
+  };
 }
 
 function isLoopbackOrigin(origin: string): boolean {

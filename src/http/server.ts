@@ -4,6 +4,7 @@ import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server
 import type { App } from '../app.ts';
 import { AppError } from '../errors.ts';
 import { Activity } from '../mcp/activity.ts';
+import { withoutHops } from './hop-by-hop.ts';
 import { withRefusals } from './refused-upgrade.ts';
 import { shut } from './shut.ts';
 import { socketServer } from './terminal.ts';
@@ -37,7 +38,7 @@ export async function listen(app: App, host: string, port: number, options: List
     // An upgrade to anything else is served as the plain request it also is; its socket would be nobody's.
     shouldUpgradeCallback: (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() === 'websocket',
   };
-  const fetch = withRefusals(app.hono.fetch);
+  const fetch = withRefusals(withoutHops(app.hono.fetch));
   const server = createAdaptorServer({
     fetch,
     overrideGlobalObjects: false,

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { describeIssue } from './issue.ts';
+import { listedSchema, type ObjectSchema } from './listed-schema.ts';
+import { tidyArguments } from './loose-arguments.ts';
 import type { ToolCall } from './tool-call.ts';
 import type { ToolResult } from './response.ts';
 
@@ -33,7 +35,7 @@ export interface ListedTool {
   readonly name: string;
   readonly title: string;
   readonly description: string;
-  readonly inputSchema: { readonly type: 'object'; readonly [keyword: string]: unknown };
+  readonly inputSchema: ObjectSchema;
   readonly annotations: Annotations;
 }
 
@@ -47,6 +49,7 @@ export interface Tool {
 
 const sandbox = z
   .string()
+  .min(1)
   .max(128)
   .optional()
   .describe('Handle of a sandbox made by create_sandbox. Leave out to use your own.');
@@ -56,31 +59,21 @@ export function defineTool<Shape extends z.ZodRawShape>(definition: ToolDefiniti
   const { name, title, description, annotations } = definition;
   const shape = definition.takesSandbox === false ? definition.input : { ...definition.input, sandbox };
   const schema = z.strictObject(shape);
+  const inputSchema = listedSchema(schema);
   return {
     name,
-    listed: { name, title, description, inputSchema: inputSchemaOf(schema), annotations },
-    parse: (args) => parseArguments(name, schema, args),
+    listed: { name, title, description, inputSchema, annotations },
+    parse: (args) => parseArguments(name, schema, tidyArguments(args ?? {}, inputSchema)),
     handle: (args, call) => definition.handle(args as z.output<z.ZodObject<Shape>>, call),
   };
 }
 
-function inputSchemaOf(schema: z.ZodType): ListedTool['inputSchema'] {
-  const { $schema: _, ...json } = z.toJSONSchema(schema, { io: 'input' });
-  return { ...json, type: 'object' };
-}
-
 function parseArguments(tool: string, schema: z.ZodObject, args: unknown): Record<string, unknown> {
-  const parsed = schema.safeParse(withoutNulls(args ?? {}), { reportInput: true });
+  const parsed = schema.safeParse(args, { reportInput: true });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const message = issue
     ? describeIssue(tool, Object.keys(schema.shape), issue)
     : `The arguments of ${tool} are invalid.`;
   throw new AppError('invalid_argument', message);
-}
-
-/** Some models write `null` for an argument they leave out. */
-function withoutNulls(args: unknown): unknown {
-  if (typeof args !== 'object' || args === null || Array.isArray(args)) return args;
-  return Object.fromEntries(Object.entries(args).filter(([, value]) => value !== null));
 }

@@ -6,12 +6,14 @@ import {
 } from '@modelcontextprotocol/server';
 import type { McpHttpHandler } from '@modelcontextprotocol/server';
 import { AppError } from '../errors.ts';
+import { negotiated } from './accept.ts';
 import { Activity } from './activity.ts';
 import { orStream } from './late-stream.ts';
 import type { McpContext } from './context.ts';
 import { initializeRefusal } from './initialize-refusal.ts';
 import { rpcErrorResponse } from './rpc-error.ts';
-import { argumentsRefusal, withoutNullArguments } from './sent-arguments.ts';
+import { argumentsRefusal } from './sent-arguments.ts';
+import { repaired } from './sent-message.ts';
 import { authInfoOf, createMcpServer, type Caller } from './server.ts';
 import { Sessions } from './sessions.ts';
 
@@ -35,11 +37,15 @@ export class McpEndpoint implements AsyncDisposable {
     });
   }
 
-  /** `sent` is the parsed JSON of a POST, `undefined` when it is none. */
-  async handle(request: Request, caller: Caller, sent: unknown): Promise<Response> {
-    const wrongMethod = methodRefusal(request);
+  /** `body` is the parsed JSON of a POST, `undefined` when it is none. */
+  async handle(sent: Request, caller: Caller, body: unknown): Promise<Response> {
+    const wrongMethod = methodRefusal(sent);
     if (wrongMethod) return wrongMethod;
-    const body = withoutNullArguments(sent);
+    const { request, shaped } = negotiated(sent);
+    return shaped(await this.#answer(request, caller, repaired(body)));
+  }
+
+  async #answer(request: Request, caller: Caller, body: unknown): Promise<Response> {
     if (request.method === 'POST' && !isJsonContentType(request.headers.get('content-type')))
       return rpcErrorResponse(415, -32000, 'The Content-Type of a POST must be application/json.');
     if (request.method === 'POST' && body === undefined)

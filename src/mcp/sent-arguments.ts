@@ -5,14 +5,6 @@ interface ToolCallBody {
   readonly params: { readonly arguments: unknown };
 }
 
-/** A message as it is to be taken: some clients write `arguments: null` for a call without any. */
-export function withoutNullArguments(body: unknown): unknown {
-  if (Array.isArray(body)) return body.map((message) => withoutNullArguments(message));
-  if (!hasArguments(body) || body.params.arguments !== null) return body;
-  const { arguments: _, ...params } = body.params;
-  return { ...body, params };
-}
-
 /** The answer to a tools/call whose arguments are no object. The SDK's own has many lines and names no argument. */
 export function argumentsRefusal(body: unknown): Response | undefined {
   if (!hasArguments(body)) return undefined;

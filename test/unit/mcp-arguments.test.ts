@@ -98,3 +98,40 @@ test('the table has a row per tool', () => {
     /^\| `get_working_directory` \| `sandbox` \| The directory the persistent shell is in\. \|$/m,
   );
 });
+
+test('no schema shows a bound that compilers of grammars refuse; its description tells it', () => {
+  for (const { listed } of allTools) {
+    const json = JSON.stringify(listed.inputSchema);
+    assert.doesNotMatch(json, /"exclusiveM|"maximum":\d{6,}/, listed.name);
+    assert.doesNotMatch(json, /"max(Length|Items)":(1[3-9]\d|[2-9]\d\d|\d{4,})/, listed.name);
+  }
+  const { inputSchema } = allTools.find((tool) => tool.name === 'create_sandbox')!.listed;
+  assert.deepEqual((inputSchema['properties'] as Record<string, unknown>)['ttl'], {
+    type: 'number',
+    description: 'Seconds after which it is removed in any case. More than 0. At most 31536000.',
+  });
+  const long = { path: 'x'.repeat(5000), content: '' };
+  assert.throws(() => parse('upload_file', long), { code: 'invalid_argument', message: /at most 4096 characters/ });
+});
+
+for (const [tool, args, meant] of [
+  ['execute_command', { command: 'a', timeout: '30' }, { command: 'a', timeout: 30 }],
+  ['execute_command', { command: 'a', raw: 'False', sandbox: '' }, { command: 'a', raw: false }],
+  ['execute_command', { command: '30' }, { command: '30' }],
+  ['check_command', { command_id: 'c1', offset: '7', wait: '' }, { command_id: 'c1', offset: 7 }],
+  ['upload_file', { path: 'a', content: '', mode: 755 }, { path: 'a', content: '', mode: '755' }],
+  ['upload_file', { path: 'a', content: { b: [1] } }, { path: 'a', content: '{\n  "b": [\n    1\n  ]\n}' }],
+  ['send_shell_input', { sessionId: 't', keys: '["up"]' }, { sessionId: 't', keys: ['up'] }],
+  ['send_shell_input', { sessionId: 't', input: '' }, { sessionId: 't', input: '' }],
+  ['stop_command', { command_id: 'c1', signal: '' }, { command_id: 'c1' }],
+] as const)
+  test(`${tool} takes ${JSON.stringify(args)}`, () => assert.deepEqual(parse(tool, args), meant));
+
+test('"" and text of no single meaning stay errors', () => {
+  assert.throws(() => parse('check_command', { command_id: '' }), { message: /command_id/ });
+  assert.throws(() => parse('execute_command', { command: 'a', timeout: '30s' }), {
+    message: /`timeout` must be a number/,
+  });
+  assert.throws(() => parse('execute_command', { command: 'a', raw: 'maybe' }), { message: /`raw` must be/ });
+  assert.throws(() => parse('execute_command', { command: 'a', '': '' }), { message: /is not an argument/ });
+});
