@@ -130,18 +130,21 @@ export class ShellRunner {
     this.#link.send(request.signal(channel, 'KILL', 'first'));
   }
 
-  /** Replaces the shell by a clean one. Rejects `timeout`. */
+  /** Replaces the shell by a clean one, and tells the end of what ran in the old one. Rejects `timeout`. */
   async reset(): Promise<void> {
     await this.#link.readyWithin(startTimeout);
     this.#refuseQueued('cancelled', 'The shell was reset before this command had its turn; it did not run.');
-    this.#current?.interruptedBy('cancelled');
+    const ending = this.#current;
+    ending?.interruptedBy('cancelled');
     this.#shell.ends();
     this.#link.send(request.reset(false));
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(shellDoesNotStart()), startTimeout);
     const lost = this.#link.closed.then(() => this.#link.ready);
     try {
-      await Promise.race([this.#shell.restarted, lost, late.promise]);
+      // Whoever asks after the command then must hear of its end.
+      const told = Promise.allSettled([ending?.settled]);
+      await Promise.race([this.#shell.restarted.then(() => told), lost, late.promise]);
     } finally {
       clearTimeout(timer);
     }
