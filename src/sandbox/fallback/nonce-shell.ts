@@ -10,6 +10,7 @@ import { strike } from './kill.ts';
 import { MarkedStream } from './marked-stream.ts';
 import { Outflow } from './outflow.ts';
 import { commandLines, reportLine, keeperScript, openingLines, withoutTextName, type Dialect } from './shell-text.ts';
+import { detached } from '../../detached.ts';
 
 export interface NonceShellOptions {
   readonly container: Container;
@@ -68,8 +69,8 @@ export class NonceShell implements AsyncDisposable {
     this.#writer = process.stdin.getWriter();
     this.#writer.closed.catch(() => {});
     this.#ready.promise.catch(() => {});
-    void this.#pump(0, process.stdout);
-    void this.#pump(1, process.stderr);
+    detached(this.#pump(0, process.stdout));
+    detached(this.#pump(1, process.stderr));
   }
 
   /** Rejects `unsupported` when the image has no shell that starts. */
@@ -193,7 +194,7 @@ export class NonceShell implements AsyncDisposable {
     if (!run || run.channel !== Number.parseInt(text) || run.ends[stream] !== undefined) return;
     run.ends[stream] = run.out[stream].sent;
     if (stream === 0) this.#report(run, text);
-    if (run.ends[0] !== undefined && run.ends[1] !== undefined) void this.#reported(run);
+    if (run.ends[0] !== undefined && run.ends[1] !== undefined) detached(this.#reported(run));
   }
 
   /** Told only when no signal for the run is on its way: it would reach the next command, or the shell under it. */

@@ -9,6 +9,7 @@ import { unreachable, type HostLink, type LinkEvents, type Pong } from './host-l
 import * as request from './request.ts';
 import type { Container } from '../runtime.ts';
 import { Timers } from '../shell/timers.ts';
+import { detached } from '../../detached.ts';
 
 export interface LinkOptions {
   /** 32 bytes. */
@@ -57,7 +58,7 @@ export class Link implements HostLink {
   async connect(events: LinkEvents): Promise<void> {
     this.#events = events;
     const connection = await this.#attach();
-    void this.#keep(connection);
+    detached(this.#keep(connection), this.#options.log);
   }
 
   /** Resolves with a clause such as `its container ended` when the host can't be reached any more. */
@@ -170,7 +171,10 @@ export class Link implements HostLink {
     this.#highest = Math.max(this.#highest, greeting.highest);
     this.#connection = connection;
     this.#isAttached = true;
-    this.#heartbeat = setInterval(() => void this.#checkPulse(connection), pingInterval).unref();
+    this.#heartbeat = setInterval(
+      () => detached(this.#checkPulse(connection), this.#options.log),
+      pingInterval,
+    ).unref();
     this.#attached.resolve();
     this.#events?.attached(greeting, first);
   }

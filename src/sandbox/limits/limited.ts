@@ -1,6 +1,7 @@
 import { afterEnd } from '../shell/command-end.ts';
 import type { FilesPort, ShellPort, TerminalsPort, Workspace } from '../workspace.ts';
 import type { Limiter } from './limiter.ts';
+import { detached } from '../../detached.ts';
 
 /** The workspace within its principal's limits. */
 export function limited(workspace: Workspace, limiter: Limiter, principal: string): Workspace {
@@ -21,7 +22,8 @@ function limitedShell(shell: ShellPort, limiter: Limiter, principal: string): Sh
       try {
         const result = await shell.run(command, options);
         goesOn = result.status === 'running';
-        if (goesOn) void afterEnd(shell, result.commandId, limiter.longestWait).then(() => place[Symbol.dispose]());
+        if (goesOn)
+          detached(afterEnd(shell, result.commandId, limiter.longestWait).then(() => place[Symbol.dispose]()));
         return result;
       } finally {
         if (!goesOn) place[Symbol.dispose]();

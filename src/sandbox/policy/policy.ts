@@ -150,7 +150,7 @@ function guardedTerminals(terminals: TerminalsPort, policy: Policy): TerminalsPo
     resize: (id, cols, rows) => terminals.resize(id, cols, rows),
     list: () => terminals.list(),
     end: (id) => terminals.end(id),
-    watch: (id, signal) => terminals.watch(id, signal),
+    watch: (id, signal, options) => terminals.watch(id, signal, options),
     async start(options = {}) {
       if (!options.command) {
         throw forbidden(

@@ -192,6 +192,6 @@ function observedTerminals(terminals: TerminalsPort, watch: Watch): TerminalsPor
       watch.call('terminals.resize', [id, cols, rows], () => terminals.resize(id, cols, rows)),
     list: () => watch.call('terminals.list', [], () => terminals.list()),
     end: (id) => watch.call('terminals.end', [id], () => terminals.end(id)),
-    watch: (id, signal) => watch.call('terminals.watch', [id], () => terminals.watch(id, signal)),
+    watch: (id, signal, options) => watch.call('terminals.watch', [id], () => terminals.watch(id, signal, options)),
   };
 }

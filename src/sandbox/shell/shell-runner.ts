@@ -14,6 +14,7 @@ import * as request from '../host/request.ts';
 import { commandBytes } from './shell-arguments.ts';
 import { ShellLife } from './shell-life.ts';
 import { didNotRun, queueFull, refusals, shellDoesNotStart, shellIsStuck, startTimeout } from './shell-refusals.ts';
+import { detached } from '../../detached.ts';
 
 export interface RunnerOptions {
   readonly link: HostLink;
@@ -105,7 +106,7 @@ export class ShellRunner {
   cancel(command: Command): void {
     if (command.ended) command.abandon();
     const place = this.#queue.indexOf(command);
-    if (place < 0) return void this.interrupt(command, 'cancelled');
+    if (place < 0) return detached(this.interrupt(command, 'cancelled'));
     this.#queue.splice(place, 1);
     this.#refuse(command, new AppError('cancelled', 'The command was cancelled before its turn came; it did not run.'));
   }
@@ -165,7 +166,7 @@ export class ShellRunner {
     }
     for (const command of this.#history.all()) this.#resume(command, greeting);
     if (this.#current) this.#resume(this.#current, greeting);
-    if (this.#current?.endedBy && !this.#current.ended) void interrupt(this.#current, this.#sender);
+    if (this.#current?.endedBy && !this.#current.ended) detached(interrupt(this.#current, this.#sender));
     this.shellIs(greeting.shell);
   }
 
@@ -237,7 +238,7 @@ export class ShellRunner {
     if (!command) return;
     this.#current = command;
     this.#begin(command);
-    void this.#tend(command, command.timeout);
+    detached(this.#tend(command, command.timeout));
   }
 
   #waitForShell(): void {
@@ -284,7 +285,10 @@ export class ShellRunner {
 
   /** Stays with a command from its beginning in the shell to its end there. */
   async #tend(command: Command, seconds: number): Promise<void> {
-    const timer = setTimeout(() => void this.interrupt(command, 'timeout'), Math.min(seconds * 1000, longestTimer));
+    const timer = setTimeout(
+      () => detached(this.interrupt(command, 'timeout')),
+      Math.min(seconds * 1000, longestTimer),
+    );
     const noted = setTimeout(() => this.#notes.note(command, this.#boot), noteAfter);
     const report = await command.reported;
     clearTimeout(timer);
@@ -314,7 +318,7 @@ export class ShellRunner {
   /** The rest of an ended command's output is on its way, unless the host is not what it should be. */
   #expectOutput(command: Command): void {
     const timer = setTimeout(() => command.abandon(), outputTimeout);
-    void command.settled.finally(() => clearTimeout(timer));
+    detached(command.settled.finally(() => clearTimeout(timer)));
   }
 
   #refused(command: Command, code: HostErrorCode): void {
@@ -331,7 +335,7 @@ export class ShellRunner {
     command.begin(state.channel, known?.id ?? this.#idOf(state.channel), this.#shell.state, ago);
     if (!running) return this.#history.add(command);
     this.#current = command;
-    void this.#tend(command, Math.max(0.001, left));
+    detached(this.#tend(command, Math.max(0.001, left)));
   }
 
   /** Goes on reading a command's output on a new connection. */
