@@ -202,7 +202,9 @@ export class SandboxOpener implements Opener {
   #diagnosis(row: SandboxRow, container: Container, door: EgressDoor | undefined): Diagnosis {
     const limits = this.#template(row);
     const denials = door && ((since: number) => door.denials(since));
-    const around = { container, template: row.template, network: limits.network, limits };
+    const { templates } = this.#options.config;
+    const connected = Object.keys(templates).filter((name) => templates[name]?.network !== 'none');
+    const around = { container, template: row.template, network: limits.network, limits, connected };
     return new Diagnosis({ ...around, ...(denials && { denials }) });
   }
 
