@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AppError } from '../../errors.ts';
+import { AppError, HostRefused } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { Carrier } from './carrier.ts';
 import { Connection } from './connection.ts';
@@ -160,7 +160,7 @@ export class Link implements HostLink {
     const complaint = connection.complaint.trim();
     const detail = complaint ? new Error(complaint, { cause }) : cause;
     if (cause instanceof AnotherHost) throw cause;
-    throw new AppError('unsupported', 'The sandbox’s session host can’t be reached.', { cause: detail });
+    throw new HostRefused('The sandbox’s session host can’t be reached.', detail);
   }
 
   #welcome(connection: Connection, greeting: Greeting): void {
@@ -222,7 +222,7 @@ export class Link implements HostLink {
         return await this.#attach();
       } catch (error) {
         if (error instanceof AnotherHost) return void this.#close(error.message);
-        if (error instanceof AppError && error.code === 'unsupported') refusals += 1;
+        if (error instanceof HostRefused) refusals += 1;
         if (refusals === maxRefusals) return void this.#close('its session host does not answer');
       }
       await sleep(pause, undefined, { signal: this.#closing.signal }).catch(() => {});
