@@ -29,6 +29,7 @@ import { Pool } from './sandbox/pool/pool.ts';
 import type { Runtime } from './sandbox/runtime.ts';
 import { State, type SandboxRow } from './sandbox/state.ts';
 import type { Check } from './setup/checks.ts';
+import { detached } from './detached.ts';
 
 export interface Setup {
   readonly config: Config;
@@ -224,7 +225,7 @@ function createPool(config: Config, { registry, audit, limits, recordings, cpu, 
     decorate,
   });
   const names = Object.keys(config.templates).filter((name) => name !== session.template);
-  void opener.prepare();
+  detached(opener.prepare());
   const pool: Pool = new Pool({
     ...parts,
     opener: audit ? auditedOpener(opener, audit, subjectOf) : opener,
@@ -257,12 +258,14 @@ function watchDisk(
   const limitOf = ({ template }: SandboxRow) => (templates[template] ?? templates[session.template])?.disk ?? 0;
   const running = () => pool.running().map((row) => ({ handle: row.handle, volume: row.volume, limit: limitOf(row) }));
   const stop = pool.stop.bind(pool);
-  void runtime.quota().then(
-    ({ kind }) => {
-      if (kind !== 'watch' || watch.disposed) return;
-      watch.use(new DiskWatch({ runtime, running, stop, interval: workspace.watch_interval, log }));
-    },
-    () => {},
+  detached(
+    runtime.quota().then(
+      ({ kind }) => {
+        if (kind !== 'watch' || watch.disposed) return;
+        watch.use(new DiskWatch({ runtime, running, stop, interval: workspace.watch_interval, log }));
+      },
+      () => {},
+    ),
   );
   return watch;
 }

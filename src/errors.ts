@@ -37,6 +37,13 @@ export class AppError extends Error {
   }
 }
 
+/** A session host that can't be executed, or does not answer, in a container that runs: there the fallback may serve. */
+export class HostRefused extends AppError {
+  constructor(message: string, cause: unknown) {
+    super('unsupported', message, { cause });
+  }
+}
+
 /** Whether an abort's reason is that the server stops: then what runs in a sandbox goes on. */
 export function isDraining(reason: unknown): boolean {
   return reason instanceof AppError && reason.code === 'draining';

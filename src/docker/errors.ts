@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, HostRefused } from '../errors.ts';
 
 /** What was being done when the engine refused, for the sentence the client reads. */
 export interface Attempt {
@@ -23,9 +23,13 @@ interface EngineFailure extends Error {
 export function engineError(error: unknown, attempt: Attempt): AppError {
   if (error instanceof AppError) return error;
   const failure: EngineFailure = error instanceof Error ? error : new Error(String(error));
+  if (failure.statusCode !== undefined && hostRefusal.test(failure.message))
+    return new HostRefused("The sandbox's session host can't run in this container.", error);
   const [code, message] = classify(failure, attempt);
   return new AppError(code, message, { cause: error });
 }
+
+const hostRefusal = /exec format error|session-host\W+permission denied/i;
 
 function classify(failure: EngineFailure, attempt: Attempt): [AppError['code'], string] {
   const { statusCode: status, message } = failure;
@@ -37,8 +41,6 @@ function classify(failure: EngineFailure, attempt: Attempt): [AppError['code'], 
   if (/is paused/i.test(message)) return ['busy', 'The sandbox is paused.'];
   if (/is not running|container not running|not running/i.test(message))
     return ['sandbox_lost', 'The sandbox has stopped.'];
-  if (/exec format error|session-host\W+permission denied/i.test(message))
-    return ['unsupported', "The sandbox's session host can't run in this container."];
   if (/unknown or invalid runtime name|unknown runtime/i.test(message))
     return ['internal', 'The container engine does not know the runtime of this template; the log names it.'];
   if (/mounts? denied|bind source path does not exist|invalid mount/i.test(message))

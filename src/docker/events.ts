@@ -3,6 +3,7 @@ import type { Logger } from '../log.ts';
 import type { RuntimeEvent } from '../sandbox/runtime.ts';
 import { abortable, type Engine } from './client.ts';
 import { labels } from './spec.ts';
+import { detached } from '../detached.ts';
 
 /** What the runtime itself also wants to know: that an exec has ended. */
 export type EngineEvent =
@@ -37,7 +38,7 @@ export class Events implements Disposable {
     if (signal.aborted) return;
     this.#listeners.add(listener);
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
-    if (!this.#started) void this.#run();
+    if (!this.#started) detached(this.#run());
     this.#started = true;
   }
 

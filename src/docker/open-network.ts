@@ -6,6 +6,7 @@ import { abortable, type Engine } from './client.ts';
 import { statusOf } from './errors.ts';
 import { openNetwork } from './spec.ts';
 import { tool } from './tool.ts';
+import { detached } from '../detached.ts';
 
 const { name: network, bridge } = openNetwork;
 
@@ -45,7 +46,7 @@ export class OpenNetwork implements Disposable {
   async ready(): Promise<void> {
     this.#ready ??= this.#protect().finally(() => (this.#ready = undefined));
     await this.#ready;
-    this.#timer ??= setInterval(() => void this.#renew(), recheck).unref();
+    this.#timer ??= setInterval(() => detached(this.#renew()), recheck).unref();
   }
 
   [Symbol.dispose](): void {

@@ -9,6 +9,7 @@ import { engineError, statusOf } from './errors.ts';
 import type { EngineEvent } from './events.ts';
 import { inlet } from './inlet.ts';
 import { Outlet } from './outlet.ts';
+import { detached } from '../detached.ts';
 
 /** Milliseconds that streams get to end by themselves after their container died. */
 const grace = 1000;
@@ -116,7 +117,7 @@ export class EngineProcess implements Process {
   #containerDied(): void {
     this.#lost.reject(lostError());
     const timer = setTimeout(() => this.fail(lostError()), grace);
-    void this.ended.then(() => clearTimeout(timer));
+    detached(this.ended.then(() => clearTimeout(timer)));
   }
 
   async #exitCode(): Promise<number> {
@@ -190,7 +191,7 @@ function endWith(process: EngineProcess, signal: AbortSignal): void {
   const abort = () => process.fail(cancelled(signal));
   if (signal.aborted) return abort();
   signal.addEventListener('abort', abort, { once: true });
-  void process.ended.then(() => signal.removeEventListener('abort', abort));
+  detached(process.ended.then(() => signal.removeEventListener('abort', abort)));
 }
 
 /** ctrl-P ctrl-Q, Docker's default, would swallow and end; nobody types eight NULs. */

@@ -4,6 +4,7 @@ import type { Engine } from './client.ts';
 import type { EngineEvent, Events } from './events.ts';
 import { Starts } from './starts.ts';
 import { type EngineProcess, startProcess } from './process.ts';
+import { detached } from '../detached.ts';
 
 /** The attached processes of all containers, so that an event reaches those it concerns. */
 export class Processes implements Disposable {
@@ -25,7 +26,7 @@ export class Processes implements Disposable {
     const process = await startProcess(this.#engine, container, argv, options);
     const live = this.#live.get(container) ?? new Set();
     this.#live.set(container, live.add(process));
-    void process.ended.then(() => this.#forget(container, process));
+    detached(process.ended.then(() => this.#forget(container, process)));
     return process;
   }
 

@@ -26,6 +26,7 @@ import { Revisions } from './revisions.ts';
 import { createBody, labels } from './spec.ts';
 import { runToEnd, trialBody } from './trial.ts';
 import { Volumes } from './volumes.ts';
+import { detached } from '../detached.ts';
 
 export interface DockerOptions {
   /** This installation's id: every container and volume it makes carries it in the label `berth.instance`. */
@@ -108,7 +109,7 @@ class DockerRuntime implements Runtime {
     const work = this.#openInTurn(spec, opening);
     const settled = Promise.allSettled([work]).then(() => opening[Symbol.dispose]());
     this.#opening.add(settled);
-    void settled.then(() => this.#opening.delete(settled));
+    detached(settled.then(() => this.#opening.delete(settled)));
     return Promise.race([work, opening.aborted]);
   }
 

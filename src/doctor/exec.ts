@@ -1,4 +1,5 @@
 import type { Container } from '../sandbox/runtime.ts';
+import { detached } from '../detached.ts';
 
 /** The bash that every sandbox has, whatever its image. */
 const bash = '/opt/berth/bash';
@@ -20,8 +21,8 @@ export async function script(
 /** Starts a script and looks no further. */
 export async function begin(container: Container, text: string, signal: AbortSignal): Promise<AsyncDisposable> {
   const process = await container.exec([bash, '-c', text], { signal });
-  for (const stream of [process.stdout, process.stderr]) void bounded(stream).catch(() => {});
-  void process.wait().catch(() => {});
+  for (const stream of [process.stdout, process.stderr]) detached(bounded(stream));
+  detached(process.wait());
   return process;
 }
 

@@ -10,6 +10,7 @@ import type { Ledger } from './ledger.ts';
 import { Pace } from './pace.ts';
 import { parseAuthority, parseForward, showTarget, type Target } from './target.ts';
 import { Turns } from './turns.ts';
+import { detached } from '../detached.ts';
 
 export interface ProxyParts {
   readonly gate: Gate;
@@ -38,7 +39,7 @@ export function createProxy(parts: ProxyParts): Server {
   server.on('checkExpectation', forward);
   // Behind a CONNECT nobody reads, so that the client of what is before it could leave unseen. No client sends it so.
   server.on('connect', (req, socket, head) =>
-    turns.get(socket)?.idle ? void proxy.tunnel(req, socket, head) : socket.destroy(),
+    turns.get(socket)?.idle ? detached(proxy.tunnel(req, socket, head)) : socket.destroy(),
   );
   server.on('upgrade', (_req, socket) => socket.destroy());
   server.on('clientError', (_error, socket) => socket.destroy());

@@ -12,6 +12,7 @@ import { Refusal } from './refusal.ts';
 import { findRoute, type Passed, pathOf, queryOf, type Route } from './routes.ts';
 import { join, readHead } from './stream.ts';
 import { readTarget, type Target } from './target.ts';
+import { detached } from '../detached.ts';
 
 export interface GuardOptions {
   /** Where the guard listens. */
@@ -53,8 +54,8 @@ class Guard implements AsyncDisposable {
     this.#engine = new EngineSocket(options.engine);
     this.#belongings = new Belongings(this.#engine);
     this.#server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 0 });
-    this.#server.on('request', (request, answer) => void this.#serve(request, answer));
-    this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head));
+    this.#server.on('request', (request, answer) => detached(this.#serve(request, answer)));
+    this.#server.on('upgrade', (request, socket, head) => detached(this.#upgrade(request, socket, head)));
     this.#server.on('connection', (socket) => this.#keep(socket));
   }
 
@@ -132,7 +133,7 @@ class Guard implements AsyncDisposable {
     client.on('close', () => sent.destroy());
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     sent.on('error', reject);
-    sent.on('response', (response) => void this.#answered(response, client).then(resolve, reject));
+    sent.on('response', (response) => detached(this.#answered(response, client).then(resolve, reject)));
     sent.on('upgrade', (response, engine: Socket, first: Buffer) => {
       this.#keep(engine);
       const type = String(response.headers['content-type'] ?? 'application/vnd.docker.raw-stream');

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../errors.ts';
+import { detached } from '../detached.ts';
 
 type Bytes = ReadableStream<Uint8Array>;
 
@@ -93,7 +94,7 @@ export function streamOf(source: AsyncIterable<Uint8Array>, onChunk: () => void)
       },
       cancel() {
         // Not awaited: it waits for a read under way, and so for a client that sends nothing.
-        void iterator.return?.().catch(() => {});
+        detached(iterator.return?.());
       },
     },
     { highWaterMark: 0 },

@@ -2,6 +2,7 @@ import type { RawData, WebSocket } from 'ws';
 import { z } from 'zod';
 import { AppError, toAppError } from '../errors.ts';
 import type { TerminalWatch } from '../sandbox/workspace.ts';
+import { detached } from '../detached.ts';
 
 /** Unsent bytes above which output waits for the client; a viewer so far behind gets a repaint. */
 const watermark = 256 * 1024;
@@ -34,7 +35,7 @@ export function attachSocket(socket: WebSocket, watch: TerminalWatch, { heartbea
   socket.send(JSON.stringify({ type: 'info', ...watch.info }));
   takeInput(socket, watch, needGood);
   keepAlive(socket, heartbeat, needGood);
-  void showOutput(socket, watch);
+  detached(showOutput(socket, watch));
 }
 
 /** One message at a time: the client's TCP window fills while the terminal takes no input. */

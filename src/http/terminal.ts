@@ -7,6 +7,7 @@ import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { HttpEnv } from './env.ts';
 import { onlyMethods } from './methods.ts';
 import { attachSocket } from './terminal-socket.ts';
+import { detached } from '../detached.ts';
 
 const route = '/sandboxes/:id/terminals/:terminal';
 const subprotocol = 'berth';
@@ -77,7 +78,7 @@ async function prepare(ctx: TerminalContext, c: Context<HttpEnv>): Promise<(sock
   const watch = await lease.workspace.terminals.watch(c.req.param('terminal') ?? '', gone.signal);
   const kept = held.move();
   const release = () =>
-    void kept.disposeAsync().catch((error: unknown) => c.get('log').warn({ err: error }, 'release'));
+    detached(kept.disposeAsync().catch((error: unknown) => c.get('log').warn({ err: error }, 'release')));
   if (connection.destroyed) release();
   else connection.once('close', release);
   return (socket) => attachSocket(socket, watch, { heartbeat: ctx.heartbeat ?? 30_000, isGood: c.get('isGood') });

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { detached } from '../detached.ts';
 
 /** Where Linux tells how its connections are, a line for each. Other systems have no such place. */
 const tables = ['/proc/self/net/tcp', '/proc/self/net/tcp6'];
@@ -27,7 +28,7 @@ export function reapVanished(server: Server, keepalive: number): Disposable {
       if (now >= patience) socket.destroy();
     }
   };
-  const timer = setInterval(() => void look(), keepalive).unref();
+  const timer = setInterval(() => detached(look()), keepalive).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 

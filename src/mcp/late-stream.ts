@@ -1,3 +1,4 @@
+import { detached } from '../detached.ts';
 /** Milliseconds within which an answer goes out as it is, with its own HTTP status. */
 const grace = 50;
 
@@ -17,8 +18,8 @@ function streamed(answer: Promise<Response>, keepaliveMs: number): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
   const comment = new TextEncoder().encode(': keepalive\n\n');
-  const timer = setInterval(() => void writer.write(comment).catch(() => {}), keepaliveMs).unref();
-  void deliver(answer, writer).finally(() => clearInterval(timer));
+  const timer = setInterval(() => detached(writer.write(comment)), keepaliveMs).unref();
+  detached(deliver(answer, writer).finally(() => clearInterval(timer)));
   const headers = {
     'content-type': 'text/event-stream',
     'cache-control': 'no-cache, no-transform',

@@ -17,6 +17,7 @@ import { respondError } from './response.ts';
 import { mayCall, type Hinted } from './rights.ts';
 import { runTool } from './run-tool.ts';
 import { oneLine } from './text.ts';
+import { detached } from '../detached.ts';
 
 /** What the HTTP layer knows of a request; it rides on the transport's auth information. */
 export interface Caller {
@@ -89,8 +90,10 @@ function transportSide(call: ServerContext, tracker: CallTracker) {
   const headers = call.http?.req?.headers;
   const token = meta?.progressToken;
   const onProgress = (progress: number, message: string) =>
-    void notify({ method: 'notifications/progress', params: { progressToken: token!, progress, message } }).catch(
-      () => {},
+    detached(
+      notify({ method: 'notifications/progress', params: { progressToken: token!, progress, message } }).catch(
+        () => {},
+      ),
     );
   return {
     signal: AbortSignal.any([signal, tracker.signal]),

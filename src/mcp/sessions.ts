@@ -4,6 +4,7 @@ import type { McpContext } from './context.ts';
 import { authInfoOf, createMcpServer, type Caller } from './server.ts';
 import { Activity } from './activity.ts';
 import { SessionTransport } from './session-transport.ts';
+import { detached } from '../detached.ts';
 
 /** An MCP session of the 2025 era: one transport, one protocol server, one principal. */
 export interface Session {
@@ -148,7 +149,7 @@ export class Sessions implements AsyncDisposable {
 
   #sweep(): void {
     const limit = this.#ctx.config.session.ttl * 1000;
-    for (const session of this.#open.values()) if (session.activity.idleFor() > limit) void session.close();
+    for (const session of this.#open.values()) if (session.activity.idleFor() > limit) detached(session.close());
     this.#ctx.sessionStore?.dropUnused(limit + touchInterval);
   }
 
@@ -158,7 +159,7 @@ export class Sessions implements AsyncDisposable {
     const byOwner = Map.groupBy(this.#open.values(), (session) => session.principal.id);
     const [most] = [...byOwner.values()].sort((a, b) => b.length - a.length);
     const [idlest] = (most ?? []).sort((a, b) => b.activity.idleFor() - a.activity.idleFor());
-    void idlest?.close();
+    detached(idlest?.close());
   }
 
   /** The server's end is no session's end: what is stored stays, and no sandbox is let go. */

@@ -14,6 +14,21 @@ export function readable(text: string): string {
   return text.replace(escapes, '').replace(controls, picture);
 }
 
+/**
+ * The text as a screen would leave it where lines are written over: of each line what stands after its last carriage
+ * return. Those at the end of a line begin no frame.
+ */
+export function lastFrames(text: string): string {
+  if (!text.includes('\r')) return text;
+  return text.split('\n').map(lastFrame).join('\n');
+}
+
+function lastFrame(line: string): string {
+  let end = line.length;
+  while (line[end - 1] === '\r') end -= 1;
+  return end === 0 ? line : line.slice(line.lastIndexOf('\r', end - 1) + 1);
+}
+
 /** One line, for a status line or a log. */
 export function oneLine(text: string, limit = 200): string {
   const line = readable(text.slice(0, limit * 2)).replace(/[\r\n\t]+/g, ' ');

@@ -1,4 +1,5 @@
 import type { Logger } from '../log.ts';
+import { detached } from '../detached.ts';
 
 export interface RoundsOptions {
   /** Seconds between two rounds. */
@@ -25,7 +26,7 @@ export class Rounds implements Disposable {
         this.#going = false;
       }
     };
-    this.#timer = setInterval(() => void go(), interval * 1000).unref();
+    this.#timer = setInterval(() => detached(go()), interval * 1000).unref();
   }
 
   [Symbol.dispose](): void {

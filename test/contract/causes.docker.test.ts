@@ -133,7 +133,8 @@ describe('the cause of a failed command', { timeout: 120_000 }, () => {
   test('is the network that is not there, with the host', async () => {
     assert.deepEqual(await causeOf('curl -sS https://example.org/simple/'), {
       code: 'egress_denied',
-      message: 'This sandbox has no network (template small), so example.org could not be reached.',
+      message:
+        'This sandbox has no network (template small), so example.org could not be reached. The operator can add a template with network: allow-list and the host in allow_hosts.',
     });
     assert.match(
       (await causeOf('git clone https://github.com/a/b.git'))?.message ?? '',

@@ -103,6 +103,20 @@ const basics: ShellCase[] = [
   { name: 'a heredoc that expands', steps: [$('x=1; cat <<EOF\n$x $((x+1))\nEOF', '1 2\n')] },
   { name: 'a heredoc with tabs', steps: [$('cat <<-EOF\n\ta\n\t\tb\n\tEOF', 'a\nb\n')] },
   { name: 'two heredocs', steps: [$('cat <<A; cat <<B\na\nA\nb\nB', 'a\nb\n')] },
+  { name: 'a history without lines that nobody wrote', steps: [$('history')] },
+  {
+    name: 'an editor is asked for where there is no terminal',
+    steps: [
+      $('cd /tmp && git init -q e && cd e && git config user.name u && git config user.email u@example.org'),
+      {
+        run: 'git commit --allow-empty 2>../said; code=$?; head -1 ../said; echo $code',
+        out: 'No terminal here, so no editor: give the text as an argument (git: -m, --no-edit or GIT_EDITOR=true), or use a terminal session.\n1\n',
+        timeout: 5,
+      },
+      $('git commit -qm one --allow-empty; git log --format=%s', 'one\n'),
+      $('export GIT_EDITOR=true; git commit -q --amend --allow-empty; git log --format=%s', 'one\n'),
+    ],
+  },
   { name: 'no history expansion', steps: [$("echo '!!'", '!!\n'), $('echo "a!b" !x', 'a!b !x\n')] },
   { name: 'single quotes in double quotes', steps: [$(`echo "it's" 'a "b"'`, 'it\'s a "b"\n')] },
   { name: 'process substitution', steps: [$('diff <(echo a) <(echo a) && echo same', 'same\n')] },

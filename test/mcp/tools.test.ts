@@ -68,6 +68,9 @@ test('bytes that are no UTF-8 are declared, and terminal escapes are stripped fr
     assert.equal(text(coloured), 'red\n[exit 0 · 0.05 s · /workspace]');
     const raw = await session.call('execute_command', { command: 'hex 1b5b33316d7265641b5b306d0a', raw: true });
     assert.equal(text(raw), '\u001b[31mred\u001b[0m\n[exit 0 · 0.05 s · /workspace]');
+    const bar = await session.call('execute_command', { command: 'hex 2031250d313030250a' });
+    assert.match(text(bar) ?? '', /^100%\n\[exit 0/);
+    assert.equal(bar.result?.structuredContent?.['stdout'], ' 1%\r100%\n');
   }));
 
 test('a command that takes long is followed, paged and stopped', () =>

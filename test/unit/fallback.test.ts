@@ -5,7 +5,7 @@ import { MarkedStream, type Piece } from '../../src/sandbox/fallback/marked-stre
 import { Outflow } from '../../src/sandbox/fallback/outflow.ts';
 import { hostRefused, whyRefused } from '../../src/sandbox/fallback/refused.ts';
 import { readRequest } from '../../src/sandbox/fallback/requests.ts';
-import { AppError } from '../../src/errors.ts';
+import { AppError, HostRefused } from '../../src/errors.ts';
 import type { Container } from '../../src/sandbox/runtime.ts';
 import * as request from '../../src/sandbox/host/request.ts';
 
@@ -83,7 +83,8 @@ test('requests are read as they were written', () => {
 });
 
 test('only a host that ended at once is done without', async () => {
-  const silent = new AppError('unsupported', 'no greeting');
+  const silent = new HostRefused('no greeting', undefined);
+  assert.equal(hostRefused(new AppError('unsupported', 'an open network is not protected here')), false);
   const seen = async (state: { running: boolean; exitCode: number | null; oomKilled?: boolean }) => {
     const container = { state: async () => ({ paused: false, oomKilled: false, ...state }) } as unknown as Container;
     const error = await whyRefused(container, silent);

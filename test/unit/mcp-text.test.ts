@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { byteSize, lines, omissionLine, oneLine, readable } from '../../src/mcp/text.ts';
+import { lastFrames, byteSize, lines, omissionLine, oneLine, readable } from '../../src/mcp/text.ts';
 import { respond, respondError } from '../../src/mcp/response.ts';
 import { AppError } from '../../src/errors.ts';
 
@@ -93,4 +93,19 @@ test('an error is its sentence, its code and its data', () => {
     structuredContent: { code: 'busy', message: 'The queue is full.', retry_after: 2 },
     isError: true,
   });
+});
+
+test('of a line that was written over its last state is shown, in time that is linear', () => {
+  for (const [text, shown] of [
+    ['a\nb', 'a\nb'],
+    [' 1%\r 50%\r100%\ndone\n', '100%\ndone\n'],
+    ['a\r\nb\r\n', 'a\r\nb\r\n'],
+    ['a\r\r\nb', 'a\r\r\nb'],
+    ['1\r2\r', '2\r'],
+    ['\r\r', '\r\r'],
+  ] as const)
+    assert.equal(lastFrames(text), shown);
+  const start = performance.now();
+  lastFrames('x\r'.repeat(2 ** 20) + '\r'.repeat(2 ** 20));
+  assert.ok(performance.now() - start < 1000);
 });

@@ -626,6 +626,23 @@ test('a ready sandbox is nobody’s: no list, no count, no handle shows it', asy
   await assert.rejects(pool.acquire(byHandle(engine.opened[0] ?? '')), { code: 'not_found' });
 });
 
+test('a ready sandbox that dies while the engine does not answer ends nothing but itself', async (t) => {
+  const { pool, engine } = bench(t, { warm: new Map([['data', 1]]) });
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => unhandled.push(reason);
+  process.on('unhandledRejection', note);
+  t.after(() => process.off('unhandledRejection', note));
+  pool.start();
+  await settled(engine, 1);
+  const [dead] = engine.opened;
+  engine.refusal = new AppError('engine_unavailable', 'The container engine is not running.');
+  engine.lives.get(dead ?? '')?.die('its container is gone');
+  await settled(engine, 2);
+  assert.deepEqual(unhandled, []);
+  const { handle } = await used(pool, 'a');
+  assert.notEqual(handle, dead);
+});
+
 test('ready sandboxes leave room for callers', async (t) => {
   const { pool, engine } = bench(t, { warm: new Map([['data', 5]]), maxSandboxes: 2 });
   pool.start();

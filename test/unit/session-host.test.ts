@@ -472,6 +472,20 @@ test('a reset replaces the shell and refuses what waits', async () => {
   assert.equal((await next).shellRestarted, false);
 });
 
+test('a reset tells the end of what it ended, also where the host tells of the new shell first', async () => {
+  const container = new ScriptedHost();
+  await using host = await open(container);
+  const call = await host.shell.run('x', { wait: 0 });
+  const { channel } = await container.next('run');
+  const reset = host.shell.reset();
+  await container.next('reset');
+  container.generation = 2;
+  container.shell();
+  setImmediate(() => container.done(channel, 1, 137, [0, 0]));
+  await reset;
+  assert.equal((await host.shell.check(call.commandId)).status, 'cancelled');
+});
+
 test('only so many ended commands are remembered', async () => {
   const container = new ScriptedHost();
   await using host = await open(container);

@@ -9,6 +9,14 @@
 /* Behind a line that may fail: errexit leaves it alone, and where there was no door to open PIPESTATUS stays as it was. */
 #define KEEP_STATUS " || case 1 in esac\n"
 
+/*
+ * A command has no terminal: an editor would wait for keys that nobody types. Programs run an editor's name through a
+ * shell, so this one says why it fails. Terminals have what the container has.
+ */
+#define NO_EDITOR \
+  "echo 'No terminal here, so no editor: give the text as an argument (git: -m, --no-edit or GIT_EDITOR=true), " \
+  "or use a terminal session.' >&2; false"
+
 /* Adds to a script, of which `*count` bytes are there. */
 __attribute__((format(printf, 3, 4))) static void add(char *script, size_t *count, const char *format, ...) {
   va_list values;
@@ -41,7 +49,8 @@ static void add_report(char *script, size_t *count, uint64_t number) {
 
 size_t script_start(char *script, const bool restored[SECTIONS]) {
   size_t count = 0;
-  add(script, &count, " set +H +o history; PS1= PS2= PROMPT_COMMAND=\n");
+  add(script, &count, " set +H +o history; history -c; PS1= PS2= PROMPT_COMMAND=\n");
+  add(script, &count, " export EDITOR=\"" NO_EDITOR "\" PAGER=cat; export GIT_EDITOR=\"$EDITOR\" VISUAL=\"$EDITOR\"\n");
   for (int i = 0; i < SECTIONS; i++)
     if (restored[i]) add(script, &count, " ! \\. /proc/%d/fd/%d </dev/null\n", (int)door_pid(), SLOT_RESTORE + i);
   return count;

@@ -6,17 +6,21 @@ import { commandFields, commandText } from '../command-text.ts';
 import { pageFields, pageText, showPages } from '../command-page.ts';
 import { defineTool } from '../define-tool.ts';
 import { outputProgress } from '../output-progress.ts';
+import { lastFrames } from '../text.ts';
 import type { ToolCall } from '../tool-call.ts';
 
 const commandId = z.string().min(1).max(64).describe('The command_id of an execute_command result.');
-const raw = z.boolean().optional().describe('Keep terminal escape sequences in the text.');
+const raw = z
+  .boolean()
+  .optional()
+  .describe('Keep terminal escape sequences and every state of a progress bar in the text.');
 
 const executeCommand = defineTool({
   name: 'execute_command',
   title: 'Run a command',
   description: `Run a bash command in your sandbox: a private Linux computer with one persistent shell. Directory, variables, functions, virtualenvs and background jobs stay for your next call, so cd and export work as at a terminal. Files live under /workspace.
 A non-zero exit code is a normal result. Commands run one after another. A command that takes long: pass wait, the call returns early with status "running" and a command_id for check_command and stop_command. A program that needs a keyboard or a screen (vim, top, a REPL, a password prompt): start_shell_session. To write a file with exact content: upload_file or edit_file.
-Long output shows its first and its last part around a line that tells how many bytes are left out; write to a file what you need whole. Output that is not UTF-8 has each such byte as \\xNN and each backslash doubled, and stdout_encoding or stderr_encoding is "escaped". The text leaves out terminal escapes unless raw is true, and shows other control characters as pictures like ␀; structured stdout and stderr are exact.`,
+Long output shows its first and its last part around a line that tells how many bytes are left out; write to a file what you need whole. Output that is not UTF-8 has each such byte as \\xNN and each backslash doubled, and stdout_encoding or stderr_encoding is "escaped". The text leaves out terminal escapes and what a carriage return wrote over unless raw is true, and shows other control characters as pictures like ␀; structured stdout and stderr are exact.`,
   input: {
     command: wellFormed(z.string()).describe('Bash script, one line or many.'),
     timeout: z.number().positive().optional().describe('Seconds until the command is interrupted; the shell stays.'),
@@ -29,12 +33,16 @@ Long output shows its first and its last part around a line that tells how many 
     const result = await shell.run(args.command, runOptions(args, call));
     return {
       structured: commandFields(result),
-      ...commandText(result),
-      raw: args.raw ?? false,
+      ...shownFrames(commandText(result), args.raw),
       outcome: result.status,
     };
   },
 });
+
+/** A progress bar's last state alone, unless the text is wanted raw. */
+function shownFrames<T extends { readonly text: string }>(result: T, raw = false) {
+  return { ...result, text: raw ? result.text : lastFrames(result.text), raw };
+}
 
 function runOptions(args: { timeout?: number | undefined; wait?: number | undefined }, call: ToolCall): RunOptions {
   return {
@@ -70,7 +78,7 @@ const checkCommand = defineTool({
       ...(args.wait !== undefined && { wait: args.wait }),
     });
     const shown = showPages(page, pageLimit(call));
-    return { structured: pageFields(page, shown), ...pageText(page, shown), raw: args.raw ?? false };
+    return { structured: pageFields(page, shown), ...shownFrames(pageText(page, shown), args.raw) };
   },
 });
 
@@ -88,7 +96,7 @@ const stopCommand = defineTool({
     const { shell } = await call.workspace();
     const page = await shell.stop(args.command_id, args.signal ?? 'INT');
     const shown = showPages(page, pageLimit(call));
-    return { structured: pageFields(page, shown), ...pageText(page, shown) };
+    return { structured: pageFields(page, shown), ...shownFrames(pageText(page, shown)) };
   },
 });
 

@@ -4,6 +4,7 @@ import { auditSandbox, type AuditSubject } from './audit.ts';
 import type { Live, Opener } from '../pool/live.ts';
 import type { Container } from '../runtime.ts';
 import type { SandboxRow } from '../state.ts';
+import { detached } from '../../detached.ts';
 
 /** Writes a line when a sandbox's container is started, adopted, found gone, or removed. */
 export function auditedOpener(opener: Opener, sink: AuditSink, subjectOf: (row: SandboxRow) => AuditSubject): Opener {
@@ -40,7 +41,7 @@ interface Note {
 function watched(live: Live, note: Note): Live {
   let ending = false;
   let handedOn = false;
-  void live.closed.then((why) => (ending || handedOn ? undefined : note.write('sandbox.lost', why)));
+  detached(live.closed.then((why) => (ending || handedOn ? undefined : note.write('sandbox.lost', why))));
   const ends = (event: string, act: () => Promise<void>) => async (): Promise<void> => {
     const first = !ending;
     ending = true;
@@ -62,7 +63,7 @@ function watched(live: Live, note: Note): Live {
     claimedBy(row) {
       handedOn = true;
       const owned = note.of(row);
-      void owned.write('sandbox.claimed');
+      detached(owned.write('sandbox.claimed'));
       return watched(live.claimedBy(row), owned);
     },
     [Symbol.asyncDispose]: () => live[Symbol.asyncDispose](),

@@ -16,6 +16,8 @@ export interface Surroundings {
   readonly template: string;
   readonly network: string;
   readonly limits: { readonly memory: number; readonly pids: number };
+  /** Templates whose sandboxes reach hosts that this one's do not. */
+  readonly connected?: readonly string[];
   /** Refusals from a moment of the monotonic clock on, the last one last. Absent where there is no proxy. */
   readonly denials?: (since: number) => readonly Denial[];
 }
@@ -107,7 +109,17 @@ export class Diagnosis {
       network === 'none'
         ? `This sandbox has no network (template ${template})`
         : 'Only HTTP and HTTPS leave this sandbox, through the proxy that HTTP_PROXY and HTTPS_PROXY name';
-    return { code: 'egress_denied', message: `${why}, so ${host} could not be reached.` };
+    const message = `${why}, so ${host} could not be reached.`;
+    return { code: 'egress_denied', message: network === 'none' ? `${message} ${this.#wayOut()}` : message };
+  }
+
+  /** What helps a sandbox without a network: one sentence. */
+  #wayOut(): string {
+    const { connected = [] } = this.#around;
+    const template = 'a template with network: allow-list and the host in allow_hosts';
+    if (connected.length === 0) return `The operator can add ${template}.`;
+    const names = connected.length === 1 ? `template ${connected[0]}` : `one of the templates ${connected.join(', ')}`;
+    return `A sandbox from ${names} has a network (create_sandbox), or the operator can add ${template}.`;
   }
 }
 

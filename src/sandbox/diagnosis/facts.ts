@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Container } from '../runtime.ts';
+import { detached } from '../../detached.ts';
 
 /** How full a file system is; `files` counts inodes. */
 export interface Fill {
@@ -34,7 +35,7 @@ export async function lookInside(
   try {
     const signal = AbortSignal.timeout(deadline);
     await using process = await container.exec(['/opt/berth/bash', '-c', script, 'facts', what], { signal });
-    void process.stderr.cancel().catch(() => {});
+    detached(process.stderr.cancel());
     return parseFacts(await readText(process.stdout));
   } catch {
     return undefined;

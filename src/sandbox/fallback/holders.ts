@@ -1,4 +1,5 @@
 import type { Container } from '../runtime.ts';
+import { detached } from '../../detached.ts';
 
 /** `$1` is the process whose descriptors 1 and 9 the streams are; says which of the two others hold, too. */
 const script = `
@@ -14,7 +15,7 @@ exit 0`;
 /** Whether processes other than the keeper hold its stdout, or its stderr. Rejects `sandbox_lost`. */
 export async function heldByOthers(container: Container, keeper: number): Promise<boolean> {
   await using process = await container.exec(['/bin/sh', '-c', script, 'sh', String(keeper)], { cwd: '/' });
-  void process.stderr.cancel().catch(() => {});
+  detached(process.stderr.cancel());
   for await (const _ of process.stdout) return true;
   return false;
 }

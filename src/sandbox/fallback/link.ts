@@ -8,6 +8,7 @@ import type { Container } from '../runtime.ts';
 import { NonceShell } from './nonce-shell.ts';
 import { readRequest, type HostRequest } from './requests.ts';
 import { Tty } from './tty.ts';
+import { detached } from '../../detached.ts';
 
 export interface FallbackOptions {
   readonly log: Logger;
@@ -75,7 +76,7 @@ export class FallbackLink implements HostLink {
     events.attached({ boot: this.boot, level: 0, highest: 0, channels: new Map(), shell: this.#state() }, true);
     // The shell that callers know is gone; the first result of this one says so.
     if (this.#options.used) this.#tellOfShell();
-    void this.#keepShell(this.#shell);
+    detached(this.#keepShell(this.#shell), this.#options.log);
   }
 
   async ping(): Promise<Pong> {
@@ -135,7 +136,7 @@ export class FallbackLink implements HostLink {
       try {
         const tty = await Tty.start(this.#container, request, this.#options.shell, (frame) => this.#emit(frame));
         this.#ttys.set(channel, tty);
-        void tty.ended.then(() => this.#ttys.delete(channel));
+        detached(tty.ended.then(() => this.#ttys.delete(channel)));
       } catch (error) {
         this.#emit({ type: 'error', channel, code: 'could_not_start', text: (error as Error).message });
       }

@@ -10,6 +10,7 @@ import { strike } from './kill.ts';
 import { MarkedStream } from './marked-stream.ts';
 import { Outflow } from './outflow.ts';
 import { commandLines, reportLine, keeperScript, openingLines, withoutTextName, type Dialect } from './shell-text.ts';
+import { detached } from '../../detached.ts';
 
 export interface NonceShellOptions {
   readonly container: Container;
@@ -57,6 +58,8 @@ export class NonceShell implements AsyncDisposable {
   readonly #source: [Run | undefined, Run | undefined] = [undefined, undefined];
   readonly #runs = new Map<number, Run>();
   #jobs: readonly number[] = [];
+  /** Settles when the last signal asked for has been sent; the next command must not be there before. */
+  #striking: Promise<unknown> = Promise.resolve();
 
   private constructor(options: NonceShellOptions, process: Process, nonce: string) {
     this.#options = options;
@@ -66,8 +69,8 @@ export class NonceShell implements AsyncDisposable {
     this.#writer = process.stdin.getWriter();
     this.#writer.closed.catch(() => {});
     this.#ready.promise.catch(() => {});
-    void this.#pump(0, process.stdout);
-    void this.#pump(1, process.stderr);
+    detached(this.#pump(0, process.stdout));
+    detached(this.#pump(1, process.stderr));
   }
 
   /** Rejects `unsupported` when the image has no shell that starts. */
@@ -118,14 +121,21 @@ export class NonceShell implements AsyncDisposable {
   /** For an ended command: what it left behind. For the running one: all below the shell but earlier commands' jobs. */
   async signal(channel: number, signals: readonly { name: SignalName; scope: SignalScope }[]): Promise<void> {
     const run = this.#runs.get(channel);
-    if (!run || (run !== this.#current && run.left.length === 0)) return;
-    const running = run === this.#current;
+    const running = run !== undefined && this.#isRunning(run);
+    if (!run || (!running && run.left.length === 0)) return;
     const asked = running ? signals : signals.filter(({ scope }) => scope !== 'first');
     const target = running ? { spare: this.#jobs } : { only: run.left };
     const strikes = asked.map(({ name, scope }) => ({ name, scope: scope === 'first' ? 'self' : 'below' }) as const);
-    await strike(this.#options.container, { pid: this.#pid, ...target }, strikes);
+    const sent = strike(this.#options.container, { pid: this.#pid, ...target }, strikes);
+    if (running) this.#striking = Promise.allSettled([this.#striking, sent]);
+    await sent;
     // Shells other than bash drop on INT what they have read ahead: the line that reports the end is among it.
-    if (running && this.#dialect === 'sh' && run === this.#current) this.#write(run.report);
+    if (running && this.#dialect === 'sh' && this.#isRunning(run)) this.#write(run.report);
+  }
+
+  /** The shell has not reported its end, even where that is not told yet. */
+  #isRunning(run: Run): boolean {
+    return run === this.#current && run.ends.includes(undefined);
   }
 
   /** Ends the shell and all it started. */
@@ -184,11 +194,13 @@ export class NonceShell implements AsyncDisposable {
     if (!run || run.channel !== Number.parseInt(text) || run.ends[stream] !== undefined) return;
     run.ends[stream] = run.out[stream].sent;
     if (stream === 0) this.#report(run, text);
-    if (run.ends[0] !== undefined && run.ends[1] !== undefined) void this.#reported(run);
+    if (run.ends[0] !== undefined && run.ends[1] !== undefined) detached(this.#reported(run));
   }
 
+  /** Told only when no signal for the run is on its way: it would reach the next command, or the shell under it. */
   async #reported(run: Run): Promise<void> {
     const { container } = this.#options;
+    await this.#striking;
     const open = run.left.length > 0 && (await heldByOthers(container, this.#keeper).catch(() => false));
     if (run === this.#current) this.#done(run, 'reported', open);
   }

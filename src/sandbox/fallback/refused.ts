@@ -1,4 +1,4 @@
-import { AppError } from '../../errors.ts';
+import { AppError, HostRefused } from '../../errors.ts';
 import type { Container } from '../runtime.ts';
 
 /** What a main process ends with at once that can't be executed (126, 127; 1 with older engines), or dies of. */
@@ -6,7 +6,7 @@ const refusals: ReadonlySet<number> = new Set([1, 126, 127, 132, 139, 159]);
 
 /** Whether a sandbox did not open because its container can't run the session host. */
 export function hostRefused(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'unsupported';
+  return error instanceof HostRefused;
 }
 
 /**
@@ -17,7 +17,7 @@ export async function whyRefused(container: Container, error: unknown): Promise<
   const state = await container.state().catch(() => undefined);
   if (state && !state.running && !state.oomKilled && refusals.has(state.exitCode ?? 0)) {
     const message = `The sandbox's session host ended at once, with exit code ${state.exitCode}.`;
-    return new AppError('unsupported', message, { cause: error });
+    return new HostRefused(message, error);
   }
   if (!hostRefused(error)) return error;
   if (state?.running === false)

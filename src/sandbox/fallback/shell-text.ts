@@ -19,10 +19,15 @@ exec 9>&2 2>/dev/null
 code=$?
 printf '%sdied %d\\0' "$nonce" "$code"; printf '%sdied\\0' "$nonce" >&9`;
 
-/** The shell's first lines: no prompts, no history, and the mark `ready PID KEEPER DIALECT`. */
+/** What a command has for an editor, which would wait for keys that nobody types: it says why it fails. */
+const noEditor =
+  "echo 'No terminal here, so no editor: give the text as an argument (git: -m, --no-edit or GIT_EDITOR=true), or use a terminal session.' >&2; false";
+
+/** The shell's first lines: no prompts, no history, no editor, and the mark `ready PID KEEPER DIALECT`. */
 export function openingLines(nonce: string): string {
   return `${nonce}
- [ -z "$BASH_VERSION" ] || set +H +o history; PS1= PS2= PROMPT_COMMAND=
+ [ -z "$BASH_VERSION" ] || set +H +o history; [ -z "$BASH_VERSION" ] || history -c; PS1= PS2= PROMPT_COMMAND=
+ export EDITOR="${noEditor}" PAGER=cat; export GIT_EDITOR="$EDITOR" VISUAL="$EDITOR"
  printf '%sready %d %d %s\\0' ${nonce} "$$" "$PPID" "\${BASH_VERSION:+bash}" >/proc/$PPID/fd/1
 `;
 }

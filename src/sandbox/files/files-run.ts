@@ -3,6 +3,7 @@ import { ByteReader } from '../host/byte-reader.ts';
 import { scriptDeath, scriptFailure } from './files-failure.ts';
 import { shown } from './paths.ts';
 import type { Container, Process } from '../runtime.ts';
+import { detached } from '../../detached.ts';
 
 const headLimit = 1024;
 const stderrLimit = 4096;
@@ -41,8 +42,10 @@ export class ScriptRun implements AsyncDisposable {
     this.output = new ByteReader(process.stdout);
     this.input = process.stdin.getWriter();
     this.input.closed.catch(() => {});
-    void this.#drainStderr();
-    call.signal?.addEventListener('abort', () => void this[Symbol.asyncDispose](), { signal: this.#settled.signal });
+    detached(this.#drainStderr());
+    call.signal?.addEventListener('abort', () => detached(this[Symbol.asyncDispose]()), {
+      signal: this.#settled.signal,
+    });
   }
 
   static async start(host: ScriptHost, call: ScriptCall): Promise<ScriptRun> {

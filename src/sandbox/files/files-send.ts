@@ -1,4 +1,5 @@
 import type { ScriptRun } from './files-run.ts';
+import { detached } from '../../detached.ts';
 
 /** Pieces that may wait for the engine while the next is read and digested. */
 const mostUnderWay = 4;
@@ -16,8 +17,8 @@ export async function sendAll<T>(
   let over = false;
   const stop = () => {
     over = true;
-    void source.cancel().catch(() => {});
-    void run.input.abort().catch(() => {});
+    detached(source.cancel());
+    detached(run.input.abort());
   };
   spoken.then(stop, stop);
   try {

@@ -3,6 +3,7 @@ import { AppError } from '../../errors.ts';
 import { shown } from './paths.ts';
 import { tarReader } from './tar-reader.ts';
 import { tarEnd, tarHeader, tarPadding, type TarEntry } from './tar.ts';
+import { detached } from '../../detached.ts';
 
 export interface TarLimits {
   readonly entries: number;
@@ -36,7 +37,7 @@ interface Job {
 export async function* sanitizedTar(source: ByteSource, job: Job): AsyncGenerator<Uint8Array> {
   const check = new TarCheck(job);
   const unpacker = tarReader();
-  void feed(source, unpacker);
+  detached(feed(source, unpacker));
   try {
     for await (const entry of unpacker) {
       const clean = check.take(entry.header);

@@ -1,5 +1,6 @@
 import { FrameParser, type HostFrame } from './frame.ts';
 import type { Process } from '../runtime.ts';
+import { detached } from '../../detached.ts';
 
 /** Bytes that may wait for the host to read them; more means that it has stopped. */
 const maxQueued = 8 * 1024 * 1024;
@@ -24,8 +25,8 @@ export class Connection implements AsyncDisposable {
     this.#onFrame = onFrame;
     this.#writer = process.stdin.getWriter();
     this.#writer.closed.catch((error: unknown) => this.fail(asError(error)));
-    void this.#readComplaint();
-    void this.#read();
+    detached(this.#readComplaint());
+    detached(this.#read());
   }
 
   /** Resolves with the first cause when the connection has ended. */
@@ -43,7 +44,7 @@ export class Connection implements AsyncDisposable {
     for (const frame of frames) this.#queued += frame.length;
     if (this.#queued > maxQueued) return this.fail(new Error('the session host takes no input'));
     this.#queue.push(...frames);
-    if (!this.#writing) void this.#write();
+    if (!this.#writing) detached(this.#write());
   }
 
   /** Ends the connection; the first cause wins. */

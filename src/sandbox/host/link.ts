@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AppError } from '../../errors.ts';
+import { AppError, HostRefused } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { Carrier } from './carrier.ts';
 import { Connection } from './connection.ts';
@@ -9,6 +9,7 @@ import { unreachable, type HostLink, type LinkEvents, type Pong } from './host-l
 import * as request from './request.ts';
 import type { Container } from '../runtime.ts';
 import { Timers } from '../shell/timers.ts';
+import { detached } from '../../detached.ts';
 
 export interface LinkOptions {
   /** 32 bytes. */
@@ -57,7 +58,7 @@ export class Link implements HostLink {
   async connect(events: LinkEvents): Promise<void> {
     this.#events = events;
     const connection = await this.#attach();
-    void this.#keep(connection);
+    detached(this.#keep(connection), this.#options.log);
   }
 
   /** Resolves with a clause such as `its container ended` when the host can't be reached any more. */
@@ -159,7 +160,7 @@ export class Link implements HostLink {
     const complaint = connection.complaint.trim();
     const detail = complaint ? new Error(complaint, { cause }) : cause;
     if (cause instanceof AnotherHost) throw cause;
-    throw new AppError('unsupported', 'The sandbox’s session host can’t be reached.', { cause: detail });
+    throw new HostRefused('The sandbox’s session host can’t be reached.', detail);
   }
 
   #welcome(connection: Connection, greeting: Greeting): void {
@@ -170,7 +171,10 @@ export class Link implements HostLink {
     this.#highest = Math.max(this.#highest, greeting.highest);
     this.#connection = connection;
     this.#isAttached = true;
-    this.#heartbeat = setInterval(() => void this.#checkPulse(connection), pingInterval).unref();
+    this.#heartbeat = setInterval(
+      () => detached(this.#checkPulse(connection), this.#options.log),
+      pingInterval,
+    ).unref();
     this.#attached.resolve();
     this.#events?.attached(greeting, first);
   }
@@ -218,7 +222,7 @@ export class Link implements HostLink {
         return await this.#attach();
       } catch (error) {
         if (error instanceof AnotherHost) return void this.#close(error.message);
-        if (error instanceof AppError && error.code === 'unsupported') refusals += 1;
+        if (error instanceof HostRefused) refusals += 1;
         if (refusals === maxRefusals) return void this.#close('its session host does not answer');
       }
       await sleep(pause, undefined, { signal: this.#closing.signal }).catch(() => {});

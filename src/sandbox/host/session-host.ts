@@ -13,6 +13,7 @@ import { ShellRunner } from '../shell/shell-runner.ts';
 import { Shell } from '../shell/shell.ts';
 import { Terminals } from '../terminal/terminals.ts';
 import type { ShellPort, TerminalsPort } from '../workspace.ts';
+import { detached } from '../../detached.ts';
 
 /** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
 export interface SessionHost extends AsyncDisposable {
@@ -117,7 +118,7 @@ class Host implements SessionHost, LinkEvents {
       store: options.store,
     });
     this.closed = this.#link.closed;
-    void this.closed.then((reason) => this.#lost(reason));
+    detached(this.closed.then((reason) => this.#lost(reason)));
   }
 
   async connect(): Promise<void> {

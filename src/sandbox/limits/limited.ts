@@ -1,4 +1,5 @@
 import { afterEnd } from '../shell/command-end.ts';
+import { detached } from '../../detached.ts';
 import { intercept } from '../intercept.ts';
 import type { ShellPort, Workspace } from '../workspace.ts';
 import type { Limiter } from './limiter.ts';
@@ -29,7 +30,7 @@ function limitedRun(shell: ShellPort, limiter: Limiter, principal: string): Shel
     try {
       const result = await shell.run(command, options);
       goesOn = result.status === 'running';
-      if (goesOn) void afterEnd(shell, result.commandId, limiter.longestWait).then(() => place[Symbol.dispose]());
+      if (goesOn) detached(afterEnd(shell, result.commandId, limiter.longestWait).then(() => place[Symbol.dispose]()));
       return result;
     } finally {
       if (!goesOn) place[Symbol.dispose]();

@@ -3,6 +3,7 @@ import { AppError } from '../../errors.ts';
 import { egressPaths } from './egress.ts';
 import type { Container, Process } from '../runtime.ts';
 import { Timers } from '../shell/timers.ts';
+import { detached } from '../../detached.ts';
 
 const { directory, socket, relay, port } = egressPaths;
 const argv = [relay, `${directory}/${socket}`, String(port)];
@@ -28,13 +29,13 @@ export class EgressRelay implements AsyncDisposable {
   /** Resolves when it listens. Rejects `internal` when it does not, `sandbox_lost` when the container is gone. */
   async start(): Promise<void> {
     await this.#start();
-    void this.#keep();
+    detached(this.#keep());
   }
 
   async #start(): Promise<void> {
     const process = await this.#container.exec(argv, { signal: this.#stop.signal });
     this.#process = process;
-    void process.stderr.cancel().catch(() => {});
+    detached(process.stderr.cancel());
     using timers = new Timers();
     const reader = process.stdout.getReader();
     const first = await Promise.race([reader.read(), timers.after(startTimeout)]);

@@ -6,6 +6,7 @@ import type { Roster } from './roster.ts';
 import { full } from './sentences.ts';
 import type { SandboxRow } from '../state.ts';
 import { Timers } from '../shell/timers.ts';
+import { detached } from '../../detached.ts';
 
 /** Bytes of memory that running sandboxes may use together; 0 = no bound. */
 export interface MemoryLimits {
@@ -124,13 +125,13 @@ export class Admission {
     const expire = () => {
       const why = this.#shortage();
       if (why !== undefined) return giveUp.abort(this.#refusal(why, place));
-      void timers.after(lookEvery).then(expire);
+      detached(timers.after(lookEvery).then(expire));
     };
     const entering = this.#queue.enter(entry.row.principal, {
       signal: AbortSignal.any([signal, giveUp.signal]),
       onPlace,
     });
-    void timers.after(this.#limits.queue.wait * 1000).then(expire);
+    detached(timers.after(this.#limits.queue.wait * 1000).then(expire));
     this.#look();
     return await entering;
   }
@@ -151,7 +152,7 @@ export class Admission {
       this.#queue.pump();
       this.#look();
     };
-    this.#looking = setTimeout(() => void look().catch(() => this.#look()), lookEvery).unref();
+    this.#looking = setTimeout(() => detached(look().catch(() => this.#look())), lookEvery).unref();
   }
 
   #others(entry: Entry): Entry[] {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Runtime } from '../runtime.ts';
+import { detached } from '../../detached.ts';
 
 export interface HeadroomOptions {
   /** Bytes of memory that the engine's host has; `undefined` while that is not known. */
@@ -87,9 +88,11 @@ export function engineMemory(runtime: Pick<Runtime, 'engine'>): () => number | u
   return () => {
     if (known === undefined && performance.now() - asked > askEvery) {
       asked = performance.now();
-      void runtime.engine(AbortSignal.timeout(askEvery)).then(
-        ({ memory }) => (known = memory),
-        () => {},
+      detached(
+        runtime.engine(AbortSignal.timeout(askEvery)).then(
+          ({ memory }) => (known = memory),
+          () => {},
+        ),
       );
     }
     return known;

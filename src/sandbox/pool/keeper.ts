@@ -9,6 +9,7 @@ import { lostBecause, shellAfterWake } from './sentences.ts';
 import type { SandboxRow, State } from '../state.ts';
 import { nobody } from './warm.ts';
 import { Timers } from '../shell/timers.ts';
+import { detached } from '../../detached.ts';
 
 export interface KeeperOptions {
   readonly runtime: Runtime;
@@ -64,7 +65,10 @@ export class Keeper {
   hold(entry: Entry, live: Live): Live {
     entry.live = live;
     entry.touch();
-    void live.closed.then((why) => this.#died(entry, live, why));
+    detached(
+      live.closed.then((why) => this.#died(entry, live, why)),
+      this.#options.log,
+    );
     return live;
   }
 
@@ -233,7 +237,10 @@ export class Keeper {
     entry.live = undefined;
     this.#log('sandbox.lost', entry, { why });
     this.save(entry, { state: 'idle', lost: [lostBecause(why)] });
-    void entry.step(() => this.#discard(entry, live));
+    detached(
+      entry.step(() => this.#discard(entry, live)),
+      this.#options.log,
+    );
     this.#options.roster.settle(entry);
   }
 

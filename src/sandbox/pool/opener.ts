@@ -17,6 +17,7 @@ import { describe, SandboxView } from './sandbox-view.ts';
 import type { SandboxRow, State } from '../state.ts';
 import { OutputBudget } from '../shell/output-budget.ts';
 import type { SandboxStatus, Workspace } from '../workspace.ts';
+import { detached } from '../../detached.ts';
 
 export interface OpenerOptions {
   readonly runtime: Runtime;
@@ -162,7 +163,7 @@ export class SandboxOpener implements Opener {
     if (started.status === 'rejected') throw started.reason;
     if (door) held.use(door);
     const diagnosis = this.#diagnosis(row, container, door);
-    if (!fresh) void diagnosis.learn();
+    if (!fresh) detached(diagnosis.learn());
     // The shell lives from here on: what it began with is the past.
     if (kept) state.keepShell(row.handle, undefined);
     return this.#live(row, { container, host, diagnosis, held: held.move() });
@@ -201,7 +202,9 @@ export class SandboxOpener implements Opener {
   #diagnosis(row: SandboxRow, container: Container, door: EgressDoor | undefined): Diagnosis {
     const limits = this.#template(row);
     const denials = door && ((since: number) => door.denials(since));
-    const around = { container, template: row.template, network: limits.network, limits };
+    const { templates } = this.#options.config;
+    const connected = Object.keys(templates).filter((name) => templates[name]?.network !== 'none');
+    const around = { container, template: row.template, network: limits.network, limits, connected };
     return new Diagnosis({ ...around, ...(denials && { denials }) });
   }
 

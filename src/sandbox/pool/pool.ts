@@ -16,6 +16,7 @@ import { WarmPool } from './warm.ts';
 import { unknownSandbox } from './sentences.ts';
 import type { SandboxRow, State } from '../state.ts';
 import type { SandboxStatus } from '../workspace.ts';
+import { detached } from '../../detached.ts';
 
 export interface PoolOptions extends AdmissionLimits {
   readonly runtime: Runtime;
@@ -95,7 +96,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
       new Rounds(() => this.#admission.relieve(), { interval: reliefInterval, log, failed }),
     ];
     this.#closing.signal.addEventListener('abort', () => rounds.map((each) => each[Symbol.dispose]()));
-    void this.#keeper.adoptAll(adoptionsAtOnce).then(() => this.#warm.fill());
+    detached(this.#keeper.adoptAll(adoptionsAtOnce).then(() => this.#warm.fill()));
   }
 
   async acquire(key: Key, options: AcquireOptions = {}): Promise<Lease> {

@@ -3,6 +3,7 @@ import type { Live, Opener } from './live.ts';
 import { newHandle, newVolume } from './roster.ts';
 import type { ContainerRecord, Runtime } from '../runtime.ts';
 import type { SandboxRow, State } from '../state.ts';
+import { detached } from '../../detached.ts';
 
 export interface WarmOptions {
   readonly runtime: Runtime;
@@ -128,10 +129,13 @@ export class WarmPool {
 
   #add(template: string): void {
     this.#starting += 1;
-    void this.#start(template).finally(() => {
-      this.#starting -= 1;
-      this.fill();
-    });
+    detached(
+      this.#start(template).finally(() => {
+        this.#starting -= 1;
+        this.fill();
+      }),
+      this.#options.log,
+    );
   }
 
   async #start(template: string): Promise<void> {
@@ -152,12 +156,20 @@ export class WarmPool {
   #keep(ready: Ready): void {
     const { template } = ready.row;
     this.#ready.set(template, [...(this.#ready.get(template) ?? []), ready]);
-    void ready.live.closed.then(() => this.#died(ready));
+    detached(
+      ready.live.closed.then(() => this.#died(ready)),
+      this.#options.log,
+    );
   }
 
   async #died(ready: Ready): Promise<void> {
     if (!this.#take(ready)) return;
-    await this.#discard(ready);
+    try {
+      await this.#discard(ready);
+    } catch (err) {
+      // Its row stays: the next server finds that it is gone.
+      this.#options.log.warn({ event: 'warm.remove_failed', sandbox: ready.row.handle, err });
+    }
     this.fill();
   }
 

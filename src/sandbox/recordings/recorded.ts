@@ -5,6 +5,7 @@ import type { CommandResult, ShellPort, TerminalInfo, TerminalsPort, TerminalWat
 import type { CastFile } from './cast-file.ts';
 import type { Recorder } from './recorder.ts';
 import { Redactor } from './redactor.ts';
+import { detached } from '../../detached.ts';
 
 export interface RecordedOptions {
   readonly recorder: Recorder;
@@ -33,7 +34,7 @@ function recordedRun({ handle, shell }: Workspace, { recorder, longestWait }: Re
     try {
       const result = await shell.run(command, { ...options, onOutput });
       const ended = result.status === 'running' ? afterEnd(shell, result.commandId, longestWait) : undefined;
-      if (ended) void ended.then((page) => tape.end(page, 'its end was not seen'));
+      if (ended) detached(ended.then((page) => tape.end(page, 'its end was not seen')));
       else tape.end(result, '');
       return result;
     } catch (error) {
@@ -66,7 +67,7 @@ class CommandTape {
     for (const { decoder, redactor } of Object.values(this.#streams))
       this.#cast.event('o', lines(redactor.push(decoder.decode()) + redactor.end()));
     const code = result?.exitCode ?? 'without a code';
-    void this.#recorder.end(this.#cast, result ? `${result.status}, exit ${code}` : otherwise);
+    detached(this.#recorder.end(this.#cast, result ? `${result.status}, exit ${code}` : otherwise));
   }
 }
 
@@ -91,12 +92,14 @@ function recordedTerminals({ handle, terminals }: Workspace, recorder: Recorder)
     if (info.exited || tapes.has(info.sessionId)) return;
     const tape = new TerminalTape(recorder, handle, info);
     tapes.set(info.sessionId, tape);
-    void tape.run(terminals).finally(() => tapes.delete(info.sessionId));
+    detached(tape.run(terminals).finally(() => tapes.delete(info.sessionId)));
   };
   // Those that an earlier server opened go on in a recording of their own.
-  void terminals.list().then(
-    (open) => open.forEach(record),
-    () => {},
+  detached(
+    terminals.list().then(
+      (open) => open.forEach(record),
+      () => {},
+    ),
   );
   const resized = (id: string, cols: number, rows: number) => tapes.get(id)?.resized(cols, rows);
   return {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { inLanes } from '../../lanes.ts';
 import type { Logger } from '../../log.ts';
 import { CastFile, type CastHeader } from './cast-file.ts';
+import { detached } from '../../detached.ts';
 
 export interface RecorderOptions {
   /** Absolute; made when missing. */
@@ -42,8 +43,8 @@ export class Recorder implements AsyncDisposable {
     this.#options = options;
     this.#room = options.maxTotal * spare;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-    this.#timer = setInterval(() => void this.sweep(), sweepEvery).unref();
-    void this.sweep();
+    this.#timer = setInterval(() => detached(this.sweep()), sweepEvery).unref();
+    detached(this.sweep());
   }
 
   /** Aborts when the server lets go. */
@@ -89,7 +90,7 @@ export class Recorder implements AsyncDisposable {
 
   #written(count: number): void {
     this.#unswept += count;
-    if (this.#unswept > this.#room) void this.sweep();
+    if (this.#unswept > this.#room) detached(this.sweep());
   }
 
   async #sweep(): Promise<void> {

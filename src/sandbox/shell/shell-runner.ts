@@ -14,6 +14,7 @@ import * as request from '../host/request.ts';
 import { commandBytes } from './shell-arguments.ts';
 import { ShellLife } from './shell-life.ts';
 import { didNotRun, queueFull, refusals, shellDoesNotStart, shellIsStuck, startTimeout } from './shell-refusals.ts';
+import { detached } from '../../detached.ts';
 
 export interface RunnerOptions {
   readonly link: HostLink;
@@ -105,7 +106,7 @@ export class ShellRunner {
   cancel(command: Command): void {
     if (command.ended) command.abandon();
     const place = this.#queue.indexOf(command);
-    if (place < 0) return void this.interrupt(command, 'cancelled');
+    if (place < 0) return detached(this.interrupt(command, 'cancelled'));
     this.#queue.splice(place, 1);
     this.#refuse(command, new AppError('cancelled', 'The command was cancelled before its turn came; it did not run.'));
   }
@@ -130,18 +131,21 @@ export class ShellRunner {
     this.#link.send(request.signal(channel, 'KILL', 'first'));
   }
 
-  /** Replaces the shell by a clean one. Rejects `timeout`. */
+  /** Replaces the shell by a clean one, and tells the end of what ran in the old one. Rejects `timeout`. */
   async reset(): Promise<void> {
     await this.#link.readyWithin(startTimeout);
     this.#refuseQueued('cancelled', 'The shell was reset before this command had its turn; it did not run.');
-    this.#current?.interruptedBy('cancelled');
+    const ending = this.#current;
+    ending?.interruptedBy('cancelled');
     this.#shell.ends();
     this.#link.send(request.reset(false));
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(shellDoesNotStart()), startTimeout);
     const lost = this.#link.closed.then(() => this.#link.ready);
     try {
-      await Promise.race([this.#shell.restarted, lost, late.promise]);
+      // Whoever asks after the command then must hear of its end.
+      const told = Promise.allSettled([ending?.settled]);
+      await Promise.race([this.#shell.restarted.then(() => told), lost, late.promise]);
     } finally {
       clearTimeout(timer);
     }
@@ -162,7 +166,7 @@ export class ShellRunner {
     }
     for (const command of this.#history.all()) this.#resume(command, greeting);
     if (this.#current) this.#resume(this.#current, greeting);
-    if (this.#current?.endedBy && !this.#current.ended) void interrupt(this.#current, this.#sender);
+    if (this.#current?.endedBy && !this.#current.ended) detached(interrupt(this.#current, this.#sender));
     this.shellIs(greeting.shell);
   }
 
@@ -234,7 +238,7 @@ export class ShellRunner {
     if (!command) return;
     this.#current = command;
     this.#begin(command);
-    void this.#tend(command, command.timeout);
+    detached(this.#tend(command, command.timeout));
   }
 
   #waitForShell(): void {
@@ -281,7 +285,10 @@ export class ShellRunner {
 
   /** Stays with a command from its beginning in the shell to its end there. */
   async #tend(command: Command, seconds: number): Promise<void> {
-    const timer = setTimeout(() => void this.interrupt(command, 'timeout'), Math.min(seconds * 1000, longestTimer));
+    const timer = setTimeout(
+      () => detached(this.interrupt(command, 'timeout')),
+      Math.min(seconds * 1000, longestTimer),
+    );
     const noted = setTimeout(() => this.#notes.note(command, this.#boot), noteAfter);
     const report = await command.reported;
     clearTimeout(timer);
@@ -311,7 +318,7 @@ export class ShellRunner {
   /** The rest of an ended command's output is on its way, unless the host is not what it should be. */
   #expectOutput(command: Command): void {
     const timer = setTimeout(() => command.abandon(), outputTimeout);
-    void command.settled.finally(() => clearTimeout(timer));
+    detached(command.settled.finally(() => clearTimeout(timer)));
   }
 
   #refused(command: Command, code: HostErrorCode): void {
@@ -328,7 +335,7 @@ export class ShellRunner {
     command.begin(state.channel, known?.id ?? this.#idOf(state.channel), this.#shell.state, ago);
     if (!running) return this.#history.add(command);
     this.#current = command;
-    void this.#tend(command, Math.max(0.001, left));
+    detached(this.#tend(command, Math.max(0.001, left)));
   }
 
   /** Goes on reading a command's output on a new connection. */

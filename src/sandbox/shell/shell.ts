@@ -5,6 +5,7 @@ import { checkOffset, checkSeconds, checkWait, commandBytes } from './shell-argu
 import type { ShellRunner } from './shell-runner.ts';
 import { Timers } from './timers.ts';
 import type { CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
+import { detached } from '../../detached.ts';
 
 export interface ShellLimits {
   /** Seconds a command may run unless the call says otherwise, and at most. */
@@ -108,7 +109,7 @@ export class Shell implements ShellPort {
     using timers = new Timers();
     const over = Promise.race([timers.after(milliseconds), timers.aborted(signal), this.#released.promise]);
     let isOver = false;
-    void over.then(() => (isOver = true));
+    detached(over.then(() => (isOver = true)));
     while (!isOver && !holds()) await Promise.race([command.news, over]);
   }
 }

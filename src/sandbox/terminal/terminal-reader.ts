@@ -6,6 +6,7 @@ import { checkWait } from '../shell/shell-arguments.ts';
 import { Timers } from '../shell/timers.ts';
 import { leadingContinuation, unfinishedUtf8 } from '../shell/utf8.ts';
 import type { TerminalRead, TerminalReadOptions } from '../workspace.ts';
+import { detached } from '../../detached.ts';
 
 const defaultMaxBytes = 102_400;
 const largestSize = 1024 * 1024;
@@ -102,7 +103,7 @@ export class TerminalReader {
 
   async #untilMatch(pattern: Pattern, options: TerminalReadOptions, over: Promise<void>): Promise<boolean> {
     let isOver = false;
-    void over.then(() => (isOver = true));
+    detached(over.then(() => (isOver = true)));
     using timers = new Timers();
     for (;;) {
       // Taken before the screen is drawn: output that comes while it is drawn must not be waited for twice.
@@ -126,7 +127,7 @@ export class TerminalReader {
   /** Until output came and no more followed for a moment. */
   async #untilQuiet(over: Promise<void>): Promise<void> {
     let isOver = false;
-    void over.then(() => (isOver = true));
+    detached(over.then(() => (isOver = true)));
     using timers = new Timers();
     while (!isOver && !this.#terminal.isExited) {
       const { ring, news, quietFor } = this.#terminal;
