@@ -1,70 +1,48 @@
 import { Hono, type Context } from 'hono';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
-import type { Lease, Sandboxes } from '../sandbox/sandboxes.ts';
 import { shown } from '../sandbox/files/paths.ts';
 import type { OpenFile } from '../sandbox/workspace.ts';
-import { checked, holding, streamOf } from './body-stream.ts';
+import { checked } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';
 import { directoryHeaders, fileHeaders, isUnchanged, rangeOf } from './file-headers.ts';
 import { answerInFull } from './linger.ts';
 import { onlyMethods } from './methods.ts';
+import { transfer, type Transfer, type TransferContext } from './transfer.ts';
 import { needUnconditional, requiredTag } from './upload-condition.ts';
 import { digestOf, modeOf, needBody } from './upload-headers.ts';
-import { Watchdog } from './watchdog.ts';
 
-export interface FilesContext {
-  readonly sandboxes: Sandboxes;
+export interface FilesContext extends TransferContext {
   readonly config: Config;
-  /** Milliseconds a transfer may stand still; default two minutes. */
-  readonly patience?: number;
 }
 
 /** `GET`, `HEAD` and `PUT /sandboxes/{id}/files/{path}`: bytes of any size, streamed; directories as tar. */
 export function filesRoutes(ctx: FilesContext): Hono<HttpEnv> {
   return new Hono<HttpEnv>()
-    .get('/sandboxes/:id/files/*', (c) => transfer(ctx, c, get))
-    .put('/sandboxes/:id/files/*', (c) => answerInFull(c, () => transfer(ctx, c, put)))
+    .get('/sandboxes/:id/files/*', (c) => move(ctx, c, get))
+    .put('/sandboxes/:id/files/*', (c) =>
+      answerInFull(c, () => move(ctx, c, (sent) => put(sent, ctx.config.server.upload_limit))),
+    )
     .all('/sandboxes/:id/files/*', onlyMethods('GET, HEAD, PUT'));
 }
 
-/** What a request holds while it moves bytes. */
-interface Transfer {
-  readonly ctx: FilesContext;
+/** A transfer on this route. */
+interface FileTransfer extends Transfer {
   readonly c: Context<HttpEnv>;
   readonly path: string;
-  readonly lease: Lease;
-  readonly watchdog: Watchdog;
-  /** Aborts when the client has gone or nothing moves. */
-  readonly signal: AbortSignal;
-  /** Hands what is held over to a body, which lets go at its end. */
-  readonly body: (stream: ReadableStream<Uint8Array>) => ReadableStream<Uint8Array>;
-  readonly held: AsyncDisposableStack;
 }
 
-async function transfer(
+async function move(
   ctx: FilesContext,
   c: Context<HttpEnv>,
-  handle: (transfer: Transfer) => Promise<Response>,
+  handle: (transfer: FileTransfer) => Promise<Response>,
 ): Promise<Response> {
   const path = pathOf(c);
-  await using held = new AsyncDisposableStack();
-  const watchdog = held.use(new Watchdog(ctx.patience ?? 120_000));
-  const signal = AbortSignal.any([c.req.raw.signal, watchdog.signal]);
   const key = { principal: c.get('principal'), scope: { kind: 'handle', id: c.req.param('id') ?? '' } } as const;
-  const lease = held.use(await ctx.sandboxes.acquire(key, { signal }));
-  const body = (stream: ReadableStream<Uint8Array>) => {
-    const kept = held.move();
-    const breakOff = (error: unknown) => {
-      c.get('log').info({ err: error, path }, 'download broke off');
-      c.env.outgoing?.destroy();
-    };
-    return holding(stream, { onChunk: () => watchdog.touch(), signal, breakOff, release: () => kept.disposeAsync() });
-  };
-  return await handle({ ctx, c, path, lease, watchdog, signal, body, held });
+  return await transfer(ctx, c, key, (moved) => handle({ ...moved, c, path }));
 }
 
-async function get(transfer: Transfer): Promise<Response> {
+async function get(transfer: FileTransfer): Promise<Response> {
   const { lease, path, signal, held } = transfer;
   const file = held.use(await lease.workspace.files.open(path, signal));
   if (file.stat.type === 'directory') return await getDirectory(transfer);
@@ -74,7 +52,7 @@ async function get(transfer: Transfer): Promise<Response> {
   return getFile(transfer, file);
 }
 
-function getFile({ c, body }: Transfer, file: OpenFile): Response {
+function getFile({ c, body }: FileTransfer, file: OpenFile): Response {
   const headers = fileHeaders(file, c.req.query('inline') !== undefined);
   const { size } = file.stat;
   if (isUnchanged(c, file)) return new Response(null, { status: 304, headers });
@@ -84,7 +62,7 @@ function getFile({ c, body }: Transfer, file: OpenFile): Response {
   if (range) headers.set('content-range', `bytes ${range.offset}-${range.offset + range.length - 1}/${size}`);
   const status = range ? 206 : 200;
   if (c.req.method === 'HEAD') return new Response(null, { status, headers });
-  return new Response(body(file.read(range)) as ReadableStream<Uint8Array<ArrayBuffer>>, { status, headers });
+  return new Response(body(file.read(range)), { status, headers });
 }
 
 function unsatisfiable(size: number, fileHeaders: Headers): Response {
@@ -93,14 +71,14 @@ function unsatisfiable(size: number, fileHeaders: Headers): Response {
   return Response.json({ error: { code: 'invalid_argument', message } }, { status: 416, headers });
 }
 
-async function getDirectory({ c, lease, path, signal, body }: Transfer): Promise<Response> {
+async function getDirectory({ c, lease, path, signal, body }: FileTransfer): Promise<Response> {
   const accept = c.req.header('accept') ?? '*/*';
   const { files } = lease.workspace;
   if (/application\/(x-)?tar\b/.test(accept)) {
     const headers = directoryHeaders(path);
     if (c.req.method === 'HEAD') return new Response(null, { headers });
     const tar = await files.archive(path, signal);
-    return new Response(body(tar) as ReadableStream<Uint8Array<ArrayBuffer>>, { headers });
+    return new Response(body(tar), { headers });
   }
   if (!/\*\/\*|application\/(\*|json)/.test(accept)) return notAcceptable(path);
   const { depth, glob } = c.req.query();
@@ -117,10 +95,9 @@ function notAcceptable(path: string): Response {
   return Response.json({ error: { code: 'invalid_argument', message } }, { status: 406 });
 }
 
-async function put(transfer: Transfer): Promise<Response> {
-  const { c, ctx } = transfer;
+async function put(transfer: FileTransfer, limit: number): Promise<Response> {
+  const { c } = transfer;
   needUnconditional(c, ['If-None-Match', 'If-Unmodified-Since', 'Content-Range']);
-  const limit = ctx.config.server.upload_limit;
   const missing = needBody(c, limit);
   if (missing) return missing;
   const type = c.req.header('content-type') ?? '';
@@ -130,13 +107,12 @@ async function put(transfer: Transfer): Promise<Response> {
   return /^application\/(x-)?tar\b/i.test(type) ? await putTar(transfer, limit) : await putFile(transfer, limit);
 }
 
-async function putFile({ c, lease, path, signal, watchdog }: Transfer, limit: number): Promise<Response> {
+async function putFile({ c, lease, path, signal, received }: FileTransfer, limit: number): Promise<Response> {
   const declared = c.req.header('content-length');
   const sha256 = digestOf(c);
   const mode = modeOf(c);
   const unchanged = await requiredTag(c, lease.workspace.files, path, signal);
-  const body = streamOf(bodyOf(c), () => watchdog.touch());
-  const { created, tag, ...written } = await lease.workspace.files.write(path, body, {
+  const { created, tag, ...written } = await lease.workspace.files.write(path, received(), {
     limit,
     signal,
     ...(declared !== undefined && { size: Number(declared) }),
@@ -148,15 +124,11 @@ async function putFile({ c, lease, path, signal, watchdog }: Transfer, limit: nu
   return c.json(written, created === false ? 200 : 201, headers);
 }
 
-async function putTar({ c, lease, path, signal, watchdog }: Transfer, limit: number): Promise<Response> {
+async function putTar({ c, lease, path, signal, received }: FileTransfer, limit: number): Promise<Response> {
   needUnconditional(c, ['If-Match']);
-  const body = streamOf(checked(bodyOf(c), { limit, sha256: digestOf(c) }), () => watchdog.touch());
+  const sha256 = digestOf(c);
+  const body = received((bytes) => checked(bytes, { limit, sha256 }));
   return c.json({ path, ...(await lease.workspace.files.unpack(path, body, signal)) });
-}
-
-/** The request's bytes; from the connection itself where there is one, since a web stream over it copies every chunk. */
-function bodyOf(c: Context<HttpEnv>): AsyncIterable<Uint8Array> {
-  return c.env.incoming?.iterator({ destroyOnReturn: false }) ?? c.req.raw.body ?? new Blob([]).stream();
 }
 
 /** What stands behind `/files/`, decoded; empty for the workspace itself. */

@@ -1,47 +1,28 @@
 import { Hono, type Context } from 'hono';
 import type { OpenFile } from '../sandbox/workspace.ts';
-import { holding } from './body-stream.ts';
 import type { HttpEnv } from './env.ts';
 import { directoryHeaders, fileHeaders, isUnchanged, rangeOf } from './file-headers.ts';
 import { explain, linked, linkRoute, type LinkContext } from './link-route.ts';
 import { shownAs } from './shown-as.ts';
-import { Watchdog } from './watchdog.ts';
-
-/** Milliseconds a download may stand still. */
-const patience = 120_000;
+import { transfer, type Transfer } from './transfer.ts';
 
 /** `GET /s/…`: a file, for whoever has the link; a directory as tar. `?download` never opens it in the browser. */
 export function shareRoutes(ctx: LinkContext): Hono<HttpEnv> {
   return new Hono<HttpEnv>().get(linkRoute('/s'), async (c) => {
     const link = await linked(ctx, c, 'share');
     if (link instanceof Response) return link;
-    await using held = new AsyncDisposableStack();
-    const watchdog = held.use(new Watchdog(patience));
-    const signal = AbortSignal.any([c.req.raw.signal, watchdog.signal]);
-    const { workspace } = held.use(await ctx.sandboxes.acquire(link.key, { signal }));
-    const file = held.use(await workspace.files.open(link.path, signal));
-    const body = (stream: ReadableStream<Uint8Array>) => {
-      const kept = held.move();
-      const release = () => kept.disposeAsync();
-      const breakOff = (err: unknown) => {
-        c.get('log').info({ err }, 'a shared file broke off');
-        c.env.outgoing?.destroy();
-      };
-      return holding(stream, { onChunk: () => watchdog.touch(), signal, breakOff, release }) as BodyInit;
-    };
-    if (file.stat.type === 'file') return fileResponse(c, file, body);
-    if (file.stat.type !== 'directory') return explain(c, 404, 'What this link led to is no file any more.');
-    const headers = directoryHeaders(file.stat.path);
-    if (c.req.method === 'HEAD') return new Response(null, { headers });
-    return new Response(body(await workspace.files.archive(link.path, signal)), { headers });
+    return await transfer(ctx, c, link.key, async ({ lease: { workspace }, signal, body, held }) => {
+      const file = held.use(await workspace.files.open(link.path, signal));
+      if (file.stat.type === 'file') return fileResponse(c, file, body);
+      if (file.stat.type !== 'directory') return explain(c, 404, 'What this link led to is no file any more.');
+      const headers = directoryHeaders(file.stat.path);
+      if (c.req.method === 'HEAD') return new Response(null, { headers });
+      return new Response(body(await workspace.files.archive(link.path, signal)), { headers });
+    });
   });
 }
 
-function fileResponse(
-  c: Context<HttpEnv>,
-  file: OpenFile,
-  body: (stream: ReadableStream<Uint8Array>) => BodyInit,
-): Response {
+function fileResponse(c: Context<HttpEnv>, file: OpenFile, body: Transfer['body']): Response {
   const headers = headersOf(c, file);
   const { size } = file.stat;
   if (isUnchanged(c, file)) return new Response(null, { status: 304, headers });

@@ -37,6 +37,21 @@ async function silentNow(): Promise<Set<string>> {
   return new Set(texts.flatMap(silentPeers));
 }
 
+/** The bytes that wait for a connection's peer, in the kernel's own writing; `undefined` where no table tells it. */
+export async function queueOf(socket: Socket): Promise<string | undefined> {
+  const texts = await Promise.all(tables.map((path) => readFile(path, 'latin1').catch(() => '')));
+  return queueIn(texts.join(''), nameOf(socket));
+}
+
+/** Of a table of connections, the bytes that wait for the peer of the one with this name. */
+export function queueIn(table: string, name: string): string | undefined {
+  for (const line of table.split('\n')) {
+    const [, local = '', remote, , queue = ''] = line.trim().split(/\s+/);
+    if (`${local.split(':')[1]} ${remote}` === name) return queue.split(':')[0];
+  }
+  return undefined;
+}
+
 /**
  * Of a table of connections, those whose peer has not answered to four timeouts in a row, or to being asked for room; as
  * `nameOf` names them.

@@ -12,6 +12,7 @@ import type {
   TerminalInfo,
   TerminalsPort,
   Workspace,
+  WriteOptions,
 } from '../../src/sandbox/workspace.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -202,8 +203,15 @@ class FakeFiles implements FilesPort {
     return new Blob([part as Uint8Array<ArrayBuffer>]).stream();
   }
 
-  async write(path: string, body: ReadableStream<Uint8Array>) {
-    const content = new Uint8Array(await new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer());
+  async write(path: string, body: ReadableStream<Uint8Array>, { limit = Infinity }: WriteOptions = {}) {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of body) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > limit) throw new AppError('too_large', `The content must be at most ${limit} bytes.`);
+    }
+    const content = new Uint8Array(Buffer.concat(chunks));
     this.stored.set(absolute(path), content);
     return { path: absolute(path), size: content.length, sha256: createHash('sha256').update(content).digest('hex') };
   }
