@@ -32,25 +32,6 @@ export interface CommandRow {
   readonly record: string;
 }
 
-const schema = `
-  CREATE TABLE IF NOT EXISTS instance (id TEXT NOT NULL, secret BLOB NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS sandboxes (
-    handle TEXT PRIMARY KEY, principal TEXT NOT NULL, scope_kind TEXT NOT NULL, scope_id TEXT NOT NULL,
-    template TEXT NOT NULL, volume TEXT NOT NULL UNIQUE, state TEXT NOT NULL, created INTEGER NOT NULL,
-    last_used INTEGER NOT NULL, expires INTEGER, lost TEXT NOT NULL,
-    UNIQUE (principal, scope_kind, scope_id)
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS commands (
-    handle TEXT NOT NULL REFERENCES sandboxes (handle) ON DELETE CASCADE,
-    command_id TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (handle, command_id)
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS shells (
-    handle TEXT PRIMARY KEY REFERENCES sandboxes (handle) ON DELETE CASCADE, snapshot BLOB NOT NULL
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS mcp_sessions (
-    id TEXT PRIMARY KEY, principal TEXT NOT NULL, initialize TEXT NOT NULL, last_used INTEGER NOT NULL
-  ) STRICT;`;
-
 /**
  * The embedded database under `state_dir`. Every change is written before it is acted on; it survives a kill of the
  * server. One server at a time holds it; a second one is refused with `conflict`.
@@ -72,7 +53,6 @@ export class State implements Disposable {
     this.#lock = onState(lock, () => holdLock(lock), 'it holds nothing');
     try {
       [this.#db, this.keys, this.instance, this.#secret] = openDatabase(directory, (db) => {
-        db.exec(schema);
         return [db, new KeyStore(db), ...identityOf(db)];
       });
     } catch (error) {
