@@ -14,6 +14,8 @@ const commands: Record<string, () => Promise<(invocation: Invocation) => Promise
   doctor: async () => (await import('./cli/doctor.ts')).doctor,
   config: async () => (await import('./cli/config.ts')).showConfig,
   key: async () => (await import('./cli/key.ts')).key,
+  backup: async () => (await import('./cli/backup.ts')).backupState,
+  restore: async () => (await import('./cli/backup.ts')).restoreState,
   audit: async () => (await import('./cli/audit.ts')).audit,
 };
 

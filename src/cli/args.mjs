@@ -48,6 +48,18 @@ export const commands = {
       json,
     },
   },
+  backup: {
+    about: 'copy the state to a file, also while the server runs',
+    rest: 'FILE',
+    usage: ['FILE'],
+    flags: { ...(config && { config }) },
+  },
+  restore: {
+    about: 'put such a file in the state’s place; the server must be stopped',
+    rest: 'FILE',
+    usage: ['FILE'],
+    flags: { ...(config && { config }) },
+  },
   audit: {
     about: 'check that nobody changed the audit log',
     rest: 'FILE',

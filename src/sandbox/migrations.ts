@@ -25,8 +25,11 @@ const first = `
     users TEXT, created INTEGER NOT NULL, expires INTEGER, revoked INTEGER, last_used INTEGER
   ) STRICT;`;
 
+/** Version 2. Workspaces whose removal has begun: only they may be removed without a sandbox that has them. */
+const doomed = 'CREATE TABLE doomed (volume TEXT PRIMARY KEY) STRICT;';
+
 /** The step at index N leads from version N to N + 1. A step that was released is never changed. */
-const steps: readonly string[] = [first];
+const steps: readonly string[] = [first, doomed];
 
 /** The version that this program reads and writes. */
 export const stateVersion = steps.length;
@@ -48,7 +51,8 @@ export function migrate(db: DatabaseSync): void {
   }
 }
 
-function knownVersion(db: DatabaseSync): number {
+/** The database's version. Throws `unsupported` for one that only a newer Berth knows. */
+export function knownVersion(db: DatabaseSync): number {
   const version = versionOf(db);
   if (version <= stateVersion) return version;
   throw new AppError(

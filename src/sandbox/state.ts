@@ -1,11 +1,9 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { AppError } from '../errors.ts';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { deflated, inflated } from './deflated.ts';
 import type { Key, Scope } from './key.ts';
 import { KeyStore, openDatabase } from './key-store.ts';
-import { isBusy, makeStateDirectory, onState } from './state-directory.ts';
+import { holdState, makeStateDirectory } from './state-directory.ts';
 import { WallClock } from './wall-clock.ts';
 
 /** What the engine can't record about a sandbox. Times are milliseconds since the epoch. */
@@ -38,7 +36,7 @@ export interface CommandRow {
  */
 export class State implements Disposable {
   readonly #db: DatabaseSync;
-  readonly #lock: DatabaseSync;
+  readonly #lock: Disposable;
   readonly #statements = new Map<string, StatementSync>();
   /** Names this installation's containers and volumes among those of others on the same engine. */
   readonly instance: string;
@@ -49,14 +47,13 @@ export class State implements Disposable {
 
   constructor(directory: string) {
     makeStateDirectory(directory);
-    const lock = join(directory, 'lock.sqlite');
-    this.#lock = onState(lock, () => holdLock(lock), 'it holds nothing');
+    this.#lock = holdState(directory);
     try {
       [this.#db, this.keys, this.instance, this.#secret] = openDatabase(directory, (db) => {
         return [db, new KeyStore(db), ...identityOf(db)];
       });
     } catch (error) {
-      this.#lock.close();
+      this.#lock[Symbol.dispose]();
       throw error;
     }
   }
@@ -154,6 +151,22 @@ export class State implements Disposable {
     this.#prepare('DELETE FROM sandboxes WHERE handle = ?').run(handle);
   }
 
+  /** Notes that a workspace is about to be removed, so that a later server may finish it. */
+  doom(volume: string): void {
+    this.#prepare('INSERT OR IGNORE INTO doomed VALUES (?)').run(volume);
+  }
+
+  /** Takes that back, or notes that it is gone. */
+  spare(volume: string): void {
+    this.#prepare('DELETE FROM doomed WHERE volume = ?').run(volume);
+  }
+
+  doomed(): string[] {
+    return this.#prepare('SELECT volume FROM doomed')
+      .all()
+      .map((row) => row['volume'] as string);
+  }
+
   count(): number {
     return Number(this.#prepare("SELECT count(*) AS n FROM sandboxes WHERE principal <> ''").get()?.['n']);
   }
@@ -225,7 +238,7 @@ export class State implements Disposable {
 
   [Symbol.dispose](): void {
     this.#db.close();
-    this.#lock.close();
+    this.#lock[Symbol.dispose]();
   }
 }
 
@@ -235,23 +248,6 @@ function identityOf(db: DatabaseSync): [string, Uint8Array] {
   const [id, secret] = [randomBytes(5).toString('hex'), randomBytes(32)];
   db.prepare('INSERT INTO instance VALUES (?, ?)').run(id, secret);
   return [id, secret];
-}
-
-/** An exclusive transaction that lasts as long as the process: the operating system ends it with a killed server. */
-function holdLock(path: string): DatabaseSync {
-  const lock = new DatabaseSync(path, { timeout: 2000 });
-  try {
-    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;');
-    return lock;
-  } catch (cause) {
-    lock.close();
-    if (!isBusy(cause as Error)) throw cause;
-    throw new AppError(
-      'conflict',
-      'server.state_dir: another Berth server is using this directory; stop it or choose another directory.',
-      { cause },
-    );
-  }
 }
 
 function toRow(row: Record<string, unknown> | undefined): SandboxRow | undefined {

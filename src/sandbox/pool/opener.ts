@@ -184,6 +184,7 @@ export class SandboxOpener implements Opener {
       endsBecause: (why) => host.endsBecause?.(why),
       carry: () => host.carry(),
       restored: host.restored,
+      emptied: container.emptied ?? false,
       claimedBy: (owner) => this.#live(owner, parts),
       [Symbol.asyncDispose]: async () => await held[Symbol.asyncDispose](),
     };
