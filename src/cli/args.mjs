@@ -48,6 +48,17 @@ export const commands = {
       json,
     },
   },
+  workspace: {
+    about: 'list, adopt and remove workspaces that no sandbox has, also while the server runs',
+    rest: 'NAME',
+    usage: ['list', 'adopt NAME --owner WHO', 'prune NAME …'],
+    flags: {
+      ...(config && { config }),
+      owner: { type: 'string', value: 'WHO', about: 'adopt: the principal, as the audit log names it' },
+      template: { type: 'string', value: 'NAME', about: 'adopt: the template; else session.template' },
+      json,
+    },
+  },
   backup: {
     about: 'copy the state to a file, also while the server runs',
     rest: 'FILE',

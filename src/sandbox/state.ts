@@ -45,9 +45,10 @@ export class State implements Disposable {
   readonly #secret: Uint8Array;
   readonly #clock = new WallClock();
 
-  constructor(directory: string) {
+  /** `shared`: beside a server that may use the directory, for a short look or change. */
+  constructor(directory: string, { shared = false }: { shared?: boolean } = {}) {
     makeStateDirectory(directory);
-    this.#lock = holdState(directory);
+    this.#lock = shared ? { [Symbol.dispose]: () => {} } : holdState(directory);
     try {
       [this.#db, this.keys, this.instance, this.#secret] = openDatabase(directory, (db) => {
         return [db, new KeyStore(db), ...identityOf(db)];

@@ -1,20 +1,36 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFile } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { openSession, type RawSession } from '../support/raw.ts';
+import { eventually } from '../support/run.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 const patience = { timeout: 120_000 };
 const docker = new Docker();
 
-async function run(server: ServerProcess, chat: string, command: string): Promise<Record<string, unknown>> {
-  const session: RawSession = await openSession({ url: server.url, mcp: `${server.url}/mcp` } as never, {
-    'x-openwebui-chat-id': chat,
-  });
-  const { result } = await session.call('execute_command', { command });
+async function call(
+  server: ServerProcess,
+  chat: string,
+  tool: string,
+  args: Record<string, unknown>,
+): Promise<Record<string, unknown>> {
+  const headers = { 'x-openwebui-chat-id': chat };
+  const session: RawSession = await openSession({ url: server.url, mcp: `${server.url}/mcp` } as never, headers);
+  const { result } = await session.call(tool, args);
   return result?.structuredContent ?? {};
+}
+
+const run = (server: ServerProcess, chat: string, command: string) =>
+  call(server, chat, 'execute_command', { command });
+
+async function berth(server: ServerProcess, args: string[]): Promise<string> {
+  const env = { ...process.env, BERTH_SERVER__STATE_DIR: server.stateDirectory };
+  const run = promisify(execFile);
+  return (await run(process.execPath, [resolve('src/main.ts'), ...args], { env, encoding: 'utf8' })).stdout;
 }
 
 async function belongings(server: ServerProcess): Promise<{ containers: string[]; volumes: string[] }> {
@@ -29,9 +45,11 @@ async function belongings(server: ServerProcess): Promise<{ containers: string[]
   };
 }
 
+/** Resolves when it has a ready sandbox. */
+const isReady = (server: ServerProcess) => eventually(() => server.events.includes('warm.ready'), 30);
+
 function copyState(from: string, to: string): void {
-  for (const file of readdirSync(from))
-    if (/^state\.sqlite$/.test(file)) copyFileSync(join(from, file), join(to, file));
+  copyFileSync(join(from, 'state.sqlite'), join(to, 'state.sqlite'));
 }
 
 /** What `docker system prune --volumes` does to what rests here, and to nobody else's. */
@@ -59,6 +77,40 @@ for (const quota of ['auto', 'watch'])
     assert.equal((await run(server, 'old', 'cat file'))['stdout'], 'old\n');
     assert.deepEqual(await belongings(server), before);
     assert.equal(before.containers.length, 2);
+    const cli = (...args: string[]) => berth(server, ['workspace', ...args]);
+    const [unknown, ...more] = (await cli('list')).split('\n').filter(Boolean);
+    assert.deepEqual([before.volumes.includes(unknown ?? ''), more], [true, []]);
+    const handle = (await cli('adopt', unknown ?? '', '--owner', 'anonymous')).trim();
+    assert.equal(await cli('list'), '');
+    const adopted = await call(server, 'old', 'execute_command', { command: 'cat file', sandbox: handle });
+    assert.equal(adopted['stdout'], 'new\n');
+    await call(server, 'old', 'end_sandbox', { sandbox: handle });
+    assert.equal((await belongings(server)).volumes.length, before.volumes.length - 1);
+  });
+
+for (const [what, tool, args] of [['ran a command', 'execute_command', { command: 'export SECRET=1' }]] as const)
+  test(`a restored state does not give a sandbox in which somebody ${what} to another`, patience, async () => {
+    await using server = await ServerProcess.start({ BERTH_TEMPLATES__DATA__WARM: '1' });
+    await using copy = await ServerProcess.start();
+    await copy.kill('SIGTERM');
+    await isReady(server);
+    await server.kill('SIGTERM');
+    copyState(server.stateDirectory, copy.stateDirectory);
+    await server.start();
+    await isReady(server);
+    await call(server, 'first', tool, args);
+    await server.kill('SIGTERM');
+    const before = await belongings(server);
+    copyState(copy.stateDirectory, server.stateDirectory);
+    await server.start();
+    await eventually(() => ['warm.not_ours', 'warm.ready'].some((event) => server.events.includes(event)), 30);
+    for (const chat of ['second', 'third'])
+      assert.equal((await run(server, chat, 'ls /workspace/file 2>/dev/null; echo $SECRET'))['stdout'], '\n');
+    const after = await belongings(server);
+    assert.deepEqual(
+      before.volumes.filter((name) => !after.volumes.includes(name)),
+      [],
+    );
   });
 
 for (const quota of ['watch', 'tmpfs'])
@@ -75,3 +127,17 @@ for (const quota of ['watch', 'tmpfs'])
     assert.match(told, /The files under \/workspace are lost: the volume .* is empty now\./);
     assert.doesNotMatch(told, /are kept/);
   });
+
+test('a restart keeps a ready sandbox that nobody has used', patience, async () => {
+  await using server = await ServerProcess.start({ BERTH_TEMPLATES__DATA__WARM: '1' });
+  const ready = async () => (await belongings(server)).containers.filter((one) => one.endsWith('running'));
+  await isReady(server);
+  await server.kill('SIGTERM');
+  const before = await ready();
+  await server.start();
+  await isReady(server);
+  await run(server, 'first', 'true');
+  assert.ok((await ready()).includes(before[0] ?? ''));
+  const { sandboxes } = (await call(server, 'first', 'list_sandboxes', {})) as { sandboxes: { sandbox: string }[] };
+  assert.match(before[0] ?? '', new RegExp(sandboxes[0]?.sandbox ?? 'none'));
+});
