@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { groupRules, secret } from './identity.ts';
 import {
   address,
+  addressRange,
   apiKeys,
   flag,
   httpUrl,
@@ -48,6 +49,11 @@ const server = z.strictObject({
     'Host headers accepted besides loopback names and `public_url`, e.g. `host.docker.internal:3000`; `*` accepts any.',
   ),
   allowed_origins: setting(list(originPattern, 'origins'), [], 'Browser origins accepted besides loopback ones.'),
+  trusted_proxies: setting(
+    list(addressRange, 'addresses or ranges'),
+    [],
+    'Reverse proxies, e.g. `127.0.0.1` or `172.16.0.0/12`: the client’s address is then taken from their `X-Forwarded-For`.',
+  ),
   body_limit: setting(size(KiB, GiB), 8 * MiB, 'Longest request body on `/mcp`.'),
   upload_limit: setting(size(0, 1024 * GiB), 10 * GiB, 'Longest file or tar upload.'),
   keepalive: setting(
@@ -314,7 +320,11 @@ const limits = z.strictObject({
   commands: setting(whole(), 0, 'Running commands per principal; 0 = no limit.'),
   terminals: setting(whole(), 0, 'Open terminals per principal; 0 = no limit.'),
   memory: setting(size(), 0, "Memory of a principal's running sandboxes together; 0 = no limit."),
-  requests_per_minute: setting(whole(), 0, 'Requests per principal and minute; 0 = no limit.'),
+  requests_per_minute: setting(
+    whole(),
+    0,
+    'Requests per principal and minute, without keys per client’s address; 0 = no limit.',
+  ),
   upload_bytes_per_hour: setting(size(), 0, 'Uploaded bytes per principal and hour; 0 = no limit.'),
   cpu_minutes_per_hour: setting(
     number(0, 1_000_000),
