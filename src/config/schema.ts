@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { groupRules, secret } from './identity.ts';
 import {
@@ -6,6 +7,7 @@ import {
   apiKeys,
   flag,
   httpUrl,
+  isPublicAddress,
   list,
   mount,
   name,
@@ -32,8 +34,11 @@ const host = text('a host name or an address', /^[^\s/]+$/);
 const hostPattern = text('a host name, with a port or a leading *. where wanted', /^(\*\.)?[^\s/*]+$|^\*$/);
 const originPattern = text('an origin like https://chat.example.com', /^\*$|^[a-z][a-z0-9+.-]*:\/\/[^\s/]+$/i);
 const egressHost = text(
-  'a host name, with a leading *. where wanted',
-  /^(\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?)$/,
+  'a public host name, with a leading *. where wanted and without a port (ports are allow_ports)',
+  (value) =>
+    /^(\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)$/.test(value)
+      ? !/(^|\.)localhost$/i.test(value) && (isIP(value) === 0 || isPublicAddress(value))
+      : isIP(value) === 6 && isPublicAddress(value),
 );
 const header = text('an HTTP header name', /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/);
 const metaKey = text('a _meta key', /^[^\s]{1,200}$/);
@@ -237,7 +242,7 @@ export const template = z.strictObject({
     '`allow-list` lets HTTP and HTTPS out to `allow_hosts`, through a proxy; `open` lets everything out but to this host, its networks and other sandboxes.',
   ),
   allow_hosts: setting(
-    list(egressHost, 'host names'),
+    list(egressHost, 'public host names without a port (ports are `allow_ports`)'),
     [],
     'With `allow-list`: hosts that may be reached; `*.example.org` is every name below it, `*` every public host.',
   ),

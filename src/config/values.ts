@@ -245,6 +245,9 @@ export const addressRange = address(
   (value) => ipaddr.isValid(value) || ipaddr.isValidCIDR(value),
 );
 
+/** Whether an address may be anybody's on the internet; a mapped one is its IPv4 one. */
+export const isPublicAddress = (address: string): boolean => ipaddr.process(address).range() === 'unicast';
+
 /** A YAML list; in a variable, JSON or values separated by commas. */
 export function list<T>(item: Kind<T>, what: string): Kind<readonly T[]> {
   return {
