@@ -17,6 +17,7 @@ import { createContainer, removeContainer } from './containers.ts';
 import { statusOf } from './errors.ts';
 import { Events, eventQueue } from './events.ts';
 import { Gate, Turns } from './gate.ts';
+import { checkLabels, type ImageFacts } from './image.ts';
 import { OpenNetwork } from './open-network.ts';
 import { Processes } from './processes.ts';
 import type { QuotaOptions } from './quota/choose.ts';
@@ -72,6 +73,8 @@ class DockerRuntime implements Runtime {
   readonly #revisions: Revisions;
   readonly #starts: Gate;
   readonly #turns = new Turns();
+  /** Ids of images whose volumes the log has named. */
+  readonly #told = new Set<string>();
   /** Opens that go on, among them those whose caller has given up; never rejecting. */
   readonly #opening = new Set<Promise<unknown>>();
 
@@ -209,13 +212,16 @@ class DockerRuntime implements Runtime {
 
   /** `found`: it was there. */
   async #create(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<Made & { found: boolean }> {
+    const facts = await this.#revisions.facts(spec.image);
+    checkLabels(spec.image, facts);
+    this.#tellVolumes(spec.image, facts);
     const [hostVolume, fresh] = await Promise.all([this.#volumes.host(), this.#volumes.workspace(spec.volume)]);
     if (fresh) undo.defer(() => this.#tidy(this.#volumes.remove(spec.volume.name)));
     const emptied = fresh || (await this.#volumes.quota()).kind === 'tmpfs';
     if (spec.network === 'open') await this.#openNetwork.ready();
     opening.check();
     const create = async () => {
-      const body = createBody(spec, { hostVolume, ...this.#options });
+      const body = createBody(spec, { hostVolume, imageVolumes: facts.volumes, ...this.#options });
       const id = await createContainer(this.#engine, body, { name: spec.name });
       undo.defer(() => this.#tidy(removeContainer(this.#engine, id)));
       opening.check();
@@ -228,6 +234,15 @@ class DockerRuntime implements Runtime {
       const id = await this.#adopt(spec);
       return { id: id ?? (await create()), found: id !== undefined, emptied };
     }
+  }
+
+  /** Once for each version of an image: a program may count on writing there. */
+  #tellVolumes(image: string, { id, volumes }: ImageFacts): void {
+    if (volumes.length === 0 || this.#told.has(id)) return;
+    this.#told.add(id);
+    const why =
+      'VOLUMEs of this image are empty in sandboxes, in memory, gone at their end, and together as big as /tmp; only /workspace is kept';
+    this.#options.log.warn({ event: 'image.volumes', image, volumes }, why);
   }
 
   /** What cannot be removed after a failure is left to the reaper; the failure itself is what the caller hears of. */
