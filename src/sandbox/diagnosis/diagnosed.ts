@@ -30,6 +30,7 @@ export function diagnosed(workspace: Workspace, diagnosis: Pick<Diagnosis, 'expl
     shell: new ExplainingShell(workspace.shell, diagnosis),
     files: workspace.files,
     terminals: workspace.terminals,
+    ports: workspace.ports,
     status: () => workspace.status(),
   };
 }

@@ -9,6 +9,7 @@ export function limited(workspace: Workspace, limiter: Limiter, principal: strin
     shell: limitedShell(workspace.shell, limiter, principal),
     files: limitedFiles(workspace.files, limiter, principal),
     terminals: limitedTerminals(workspace.terminals, limiter, principal),
+    ports: workspace.ports,
     status: () => workspace.status(),
   };
 }

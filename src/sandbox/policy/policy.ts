@@ -124,6 +124,7 @@ export function guarded(workspace: Workspace, policy: Policy): Workspace {
   return {
     handle: workspace.handle,
     files: workspace.files,
+    ports: workspace.ports,
     status: () => workspace.status(),
     shell: guardedShell(workspace.shell, policy),
     terminals: guardedTerminals(workspace.terminals, policy),

@@ -31,6 +31,7 @@ export function observed(workspace: Workspace, observer: Observer): Workspace {
     shell: observedShell(workspace.shell, watch),
     files: observedFiles(workspace.files, watch),
     terminals: observedTerminals(workspace.terminals, watch),
+    ports: workspace.ports,
     status: () => watch.call('status', [], () => workspace.status()),
   };
 }

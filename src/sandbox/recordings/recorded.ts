@@ -18,6 +18,7 @@ export function recorded(workspace: Workspace, options: RecordedOptions): Worksp
     shell: recordedShell(workspace, options),
     files: workspace.files,
     terminals: recordedTerminals(workspace, options.recorder),
+    ports: workspace.ports,
     status: () => workspace.status(),
   };
 }
