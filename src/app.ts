@@ -1,5 +1,5 @@
 import { Hono } from 'hono';
-import type { Registry } from 'prom-client';
+import { Registry } from 'prom-client';
 import { ConfigError, type Config } from './config.ts';
 import { AppError } from './errors.ts';
 import { authenticate } from './http/auth.ts';
@@ -11,7 +11,7 @@ import { filesRoutes } from './http/files.ts';
 import { clientAddress, proxyCheck } from './http/forwarded.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
-import { keyLookup, type StoredKeys } from './http/identity.ts';
+import { identifier, keyLookup, type StoredKeys } from './http/identity.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes, routePath } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
@@ -28,6 +28,10 @@ import type { SessionStore } from './mcp/sessions.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
 import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
+import { PreviewDoor } from './previews/door.ts';
+import { PreviewGauge } from './previews/gauge.ts';
+import { PreviewLinks, type PreviewStore } from './previews/links.ts';
+import type { AuditSink } from './sandbox/audit/audit-log.ts';
 import { Links } from './sandbox/files/links.ts';
 import type { Sandboxes } from './sandbox/sandboxes.ts';
 
@@ -47,11 +51,16 @@ export interface AppContext {
   readonly keys?: StoredKeys;
   /** Keeps MCP sessions over restarts; absent: they end with the server. */
   readonly sessionStore?: SessionStore;
+  /** Where previews are kept; absent: there are none. */
+  readonly previews?: PreviewStore;
+  readonly audit?: AuditSink;
   /** Only tests have any. */
   readonly mcpExtra?: McpExtra;
 }
 
 export interface App extends AsyncDisposable {
+  /** Stands before `hono`. */
+  readonly previews?: PreviewDoor;
   readonly hono: Hono<HttpEnv>;
   /** Open MCP sessions of the 2025 era. */
   sessions(): number;
@@ -64,13 +73,15 @@ export function createApp(ctx: AppContext): App {
   const { config, log, sandboxes } = ctx;
   const [unknown] = unknownTools(config.tools.enabled);
   if (unknown !== undefined) throw new ConfigError(`tools.enabled: expected names of tools, got "${unknown}"`);
+  const registry = ctx.registry ?? new Registry();
   const metrics = createMetrics(
     () => sandboxes.health(),
     () => endpoint.sessions.size,
-    ctx.registry,
+    registry,
   );
   const tools = toolSet(config.tools.enabled, config.open_webui.url === undefined ? ['fetch_attachments'] : []);
   const links = new Links(ctx.linkKey, keyLookup(config.auth.keys, ctx.keys));
+  const previews = config.previews.enabled && ctx.previews ? previewDoor(ctx, ctx.previews, registry) : undefined;
   const endpoint = new McpEndpoint({
     config,
     log,
@@ -78,6 +89,7 @@ export function createApp(ctx: AppContext): App {
     metrics,
     tools,
     links,
+    ...(previews && { previewLinks: previews.links }),
     version: ctx.version,
     draining: () => ctx.draining(),
     ...(ctx.sessionStore && { sessionStore: ctx.sessionStore }),
@@ -101,8 +113,30 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', metricsRoutes(metrics));
   return {
     hono,
+    ...(previews && { previews: previews.door }),
     sessions: () => endpoint.sessions.size,
     drain: (milliseconds) => endpoint.drain(milliseconds),
     [Symbol.asyncDispose]: () => endpoint[Symbol.asyncDispose](),
   };
+}
+
+function previewDoor(
+  { config, log, sandboxes, linkKey, keys, audit }: AppContext,
+  store: PreviewStore,
+  registry: Registry,
+) {
+  const { previews, auth } = config;
+  const links = new PreviewLinks(linkKey, store, keyLookup(auth.keys, keys));
+  const door = new PreviewDoor({
+    links,
+    sandboxes,
+    log,
+    gauge: new PreviewGauge(previews, registry),
+    identify: identifier(config, keys),
+    ...(audit && { audit }),
+    domain: previews.domain?.toLowerCase(),
+    headersTimeout: previews.headers_timeout * 1000,
+    idleTimeout: previews.idle_timeout * 1000,
+  });
+  return { links, door };
 }

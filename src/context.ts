@@ -89,6 +89,8 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
     sandboxes: pool,
     linkKey: state.derive('links', ''),
     keys: state.keys,
+    previews: state,
+    ...(audit && { audit }),
     sessionStore: sessionStore(state),
     registry,
     version,

@@ -40,6 +40,7 @@ const egressHost = text(
       ? !/(^|\.)localhost$/i.test(value) && (isIP(value) === 0 || isPublicAddress(value))
       : isIP(value) === 6 && isPublicAddress(value),
 );
+const portRange = text('a port or a range like 3000-9000', /^\d{1,5}(-\d{1,5})?$/);
 const header = text('an HTTP header name', /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/);
 const metaKey = text('a _meta key', /^[^\s]{1,200}$/);
 const image = text('an image reference', /^[A-Za-z0-9][\w.\-/:@]*$/);
@@ -235,6 +236,7 @@ export const template = z.strictObject({
     2 * GiB,
     'Size of the workspace, from its creation on; `workspace.quota` says how it is kept.',
   ),
+  previews: setting(flag, true, 'Let its ports be visited (`share_port`).'),
   nofile: setting(whole(64, 1_048_576), 1024, 'Open files per process.'),
   network: setting(
     oneOf(['none', 'allow-list', 'open']),
@@ -364,6 +366,26 @@ const limits = z.strictObject({
   ),
 });
 
+const previews = z.strictObject({
+  enabled: setting(flag, true, 'Let what listens in a sandbox be visited (`share_port`).'),
+  domain: optional(
+    host,
+    'Domain whose subdomains lead here, e.g. `previews.example.com` with a wildcard record and certificate: each preview gets an origin of its own.',
+    'on loopback `localhost`, else a path of this server',
+  ),
+  ports: setting(
+    list(portRange, 'ports or ranges of ports'),
+    ['1-65535'],
+    'Ports that may be shared, e.g. `3000-9000`.',
+  ),
+  max_expires: setting(seconds(60), 7 * day, 'Most seconds a preview may last.'),
+  connections: setting(whole(), 256, 'Open requests and sockets of the previews of one sandbox; 0 = no limit.'),
+  principal_connections: setting(whole(), 512, 'The same of all sandboxes of one principal; 0 = no limit.'),
+  bytes_per_hour: setting(size(), 0, 'Bytes that previews of one principal move per hour; 0 = no limit.'),
+  headers_timeout: setting(seconds(1, day), 60, 'Seconds a program has for the headers of its answer.'),
+  idle_timeout: setting(seconds(1, day), 3600, 'Seconds after which a silent connection to a program is ended.'),
+});
+
 /** Every setting, with its default, description and check. */
 export const schema = z.strictObject({
   server: server.prefault({} as never),
@@ -383,6 +405,7 @@ export const schema = z.strictObject({
   audit: audit.prefault({}),
   recordings: recordings.prefault({}),
   limits: limits.prefault({}),
+  previews: previews.prefault({}),
 });
 
 export type Settings = z.infer<typeof schema>;

@@ -1,8 +1,11 @@
 import type { AddressInfo } from 'node:net';
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server';
 import type { App } from '../app.ts';
+import { detached } from '../detached.ts';
 import { AppError } from '../errors.ts';
+import type { PreviewDoor } from '../previews/door.ts';
 import { Activity } from '../mcp/activity.ts';
 import { withoutHops } from './hop-by-hop.ts';
 import { withRefusals } from './refused-upgrade.ts';
@@ -45,6 +48,7 @@ export async function listen(app: App, host: string, port: number, options: List
     serverOptions,
     websocket: { server: sockets as WebSocketServerLike },
   }) as Server;
+  if (app.previews) before(server, app.previews);
   // Uploads may take hours; routes bound their own bodies.
   server.requestTimeout = 0;
   server.keepAliveTimeout = 65_000;
@@ -63,6 +67,23 @@ export async function listen(app: App, host: string, port: number, options: List
     close,
     [Symbol.asyncDispose]: () => close(),
   };
+}
+
+/** Previews stand before the app: they get their requests and upgrades as Node has them; the app gets the others. */
+function before(server: Server, previews: PreviewDoor): void {
+  const requests = server.listeners('request') as ((request: IncomingMessage, response: ServerResponse) => void)[];
+  const upgrades = server.listeners('upgrade') as ((request: IncomingMessage, socket: Duplex, head: Buffer) => void)[];
+  server.removeAllListeners('request').removeAllListeners('upgrade');
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    const place = previews.placeOf(request);
+    if (place) detached(previews.request(request, response, place));
+    else for (const listener of requests) listener.call(server, request, response);
+  });
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const place = previews.placeOf(request);
+    if (place) detached(previews.upgrade(request, socket, head, place));
+    else for (const listener of upgrades) listener.call(server, request, socket, head);
+  });
 }
 
 function bind(server: Server, host: string, port: number): Promise<void> {

@@ -8,6 +8,7 @@ import type {
 } from '@modelcontextprotocol/server';
 import type { Config } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
+import type { PreviewLinks } from '../previews/links.ts';
 import type { Links } from '../sandbox/files/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { ListedTool } from './define-tool.ts';
@@ -23,6 +24,8 @@ export interface McpContext {
   readonly metrics: Metrics;
   readonly tools: ToolSet;
   readonly links: Links;
+  /** Absent: there are no previews. */
+  readonly previewLinks?: PreviewLinks;
   /** Absent: sessions end with the server. */
   readonly sessionStore?: SessionStore;
   draining(): boolean;

@@ -89,6 +89,7 @@ function toolCall(
     ...base,
     report,
     chat: request.chat,
+    previews: ctx.previewLinks && { links: ctx.previewLinks, baseUrl: request.baseUrl },
     link: linker(ctx, request.baseUrl, request.principal.provedBy),
     get key() {
       const hints = { ...request.hints, endUser: principal.endUser };

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import type { PreviewLinks } from '../previews/links.ts';
 import type { Key, Principal } from '../sandbox/key.ts';
 import type { LinkKind } from '../sandbox/files/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
@@ -31,6 +32,8 @@ export interface ToolCall {
   readonly chat: ChatApi | undefined;
   /** A URL that works without an account, for an absolute path of a sandbox, for so many seconds. */
   link(kind: LinkKind, handle: string, path: string, seconds: number): Link;
+  /** Where links to ports are made; absent where there are none. */
+  readonly previews: { readonly links: PreviewLinks; readonly baseUrl: string } | undefined;
   /** Tells the client, where it asked to be told. `progress` only grows. */
   report(progress: number, message: string): void;
   /** True when `report` reaches somebody. */

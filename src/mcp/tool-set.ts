@@ -3,6 +3,7 @@ import { attachmentTools } from './tools/attachments.ts';
 import { commandTools } from './tools/command.ts';
 import { fileTools } from './tools/files.ts';
 import { linkTools } from './tools/links.ts';
+import { portTools } from './tools/ports.ts';
 import { sandboxTools } from './tools/sandbox.ts';
 import { terminalTools } from './tools/terminal.ts';
 
@@ -11,6 +12,7 @@ export const allTools: readonly Tool[] = [
   ...commandTools,
   ...fileTools,
   ...linkTools,
+  ...portTools,
   ...attachmentTools,
   ...terminalTools,
   ...sandboxTools,

@@ -51,7 +51,10 @@ export function intercept(workspace: Workspace, layer: Layer): Workspace {
   });
 }
 
-/** The workspace with each operation, `status` included, made from the one below. */
+/**
+ * The workspace with each operation, `status` included, made from the one below. Its listening ports are as they are: a
+ * preview is noted once and not for each connection.
+ */
 export function interceptAll(workspace: Workspace, make: (operation: Operation) => Operation['next']): Workspace {
   const port = (name: keyof Ports) =>
     Object.fromEntries(
@@ -62,7 +65,7 @@ export function interceptAll(workspace: Workspace, make: (operation: Operation) 
     );
   const ports = { shell: port('shell'), files: port('files'), terminals: port('terminals') } as unknown as Ports;
   const status = make({ name: 'status', traffic: {}, next: () => workspace.status() }) as Workspace['status'];
-  return { handle: workspace.handle, ...ports, status };
+  return { handle: workspace.handle, ...ports, ports: workspace.ports, status };
 }
 
 /** Looked up at each call, so that a port whose methods change is called as it is then. */

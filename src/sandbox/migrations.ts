@@ -28,8 +28,15 @@ const first = `
 /** Version 2. Workspaces whose removal has begun: only they may be removed without a sandbox that has them. */
 const doomed = 'CREATE TABLE doomed (volume TEXT PRIMARY KEY) STRICT;';
 
+/** Version 3. Ports of sandboxes that can be visited. */
+const previews = `
+  CREATE TABLE previews (
+    label TEXT PRIMARY KEY, handle TEXT NOT NULL REFERENCES sandboxes (handle) ON DELETE CASCADE, port INTEGER NOT NULL,
+    access TEXT NOT NULL, host TEXT NOT NULL, expires INTEGER NOT NULL, made_by TEXT
+  ) STRICT;`;
+
 /** The step at index N leads from version N to N + 1. A step that was released is never changed. */
-const steps: readonly string[] = [first, doomed];
+const steps: readonly string[] = [first, doomed, previews];
 
 /** The version that this program reads and writes. */
 export const stateVersion = steps.length;

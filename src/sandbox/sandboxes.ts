@@ -22,6 +22,8 @@ export interface Sandboxes {
   detach(key: Key): Promise<void>;
   /** Whose sandbox it is, for a link that its owner signed; never for what a client merely says. */
   ownerOf(handle: string): Promise<Principal | undefined>;
+  /** A hold on a sandbox that runs, for a link that its owner made; undefined where it sleeps. Wakes nothing. */
+  held(handle: string): Lease | undefined;
   health(): Promise<PoolHealth>;
 }
 

@@ -23,6 +23,20 @@ export interface SandboxRow {
   readonly lost: readonly string[];
 }
 
+/** A port of a sandbox that can be visited. */
+export interface PreviewRow {
+  /** Its part of a host name: unguessable. */
+  readonly label: string;
+  readonly handle: string;
+  readonly port: number;
+  /** `link`: whoever has the link; `key`: the sandbox's owner. */
+  readonly access: 'link' | 'key';
+  readonly host: 'localhost' | 'kept';
+  readonly expires: number;
+  /** The id of the API key it ends with. */
+  readonly madeBy: string | null;
+}
+
 /** A command as a new server has to know it to go on with it. */
 export interface CommandRow {
   readonly handle: string;
@@ -201,6 +215,32 @@ export class State implements Disposable {
   takeShell(handle: string): Uint8Array | undefined {
     const row = this.#prepare('SELECT snapshot FROM shells WHERE handle = ?').get(handle);
     return row && inflated(row['snapshot'] as Uint8Array);
+  }
+
+  /** Those that have expired are forgotten. */
+  savePreview({ label, handle, port, access, host, expires, madeBy }: PreviewRow): void {
+    this.#prepare('DELETE FROM previews WHERE expires < ?').run(Date.now());
+    this.#prepare('INSERT INTO previews VALUES (?, ?, ?, ?, ?, ?, ?)').run(
+      label,
+      handle,
+      port,
+      access,
+      host,
+      expires,
+      madeBy,
+    );
+  }
+
+  preview(label: string): PreviewRow | undefined {
+    const row = this.#prepare('SELECT * FROM previews WHERE label = ?').get(label);
+    if (!row) return undefined;
+    const { made_by: madeBy, ...rest } = row;
+    return { ...(rest as unknown as Omit<PreviewRow, 'madeBy'>), madeBy: madeBy as string | null };
+  }
+
+  /** Those of a sandbox, or of one of its ports. */
+  dropPreviews(handle: string, port?: number): void {
+    this.#prepare('DELETE FROM previews WHERE handle = ?1 AND port = ifnull(?2, port)').run(handle, port ?? null);
   }
 
   saveSession(session: { id: string; principal: string; initialize: string }): void {

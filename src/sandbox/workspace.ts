@@ -1,3 +1,5 @@
+import type { Duplex } from 'node:stream';
+
 /**
  * What a caller can do with one sandbox. MCP tools, HTTP routes and WebSockets hold nothing else, so that a decorator
  * over this interface (audit, metrics) sees every call.
@@ -8,6 +10,7 @@ export interface Workspace {
   readonly shell: ShellPort;
   readonly files: FilesPort;
   readonly terminals: TerminalsPort;
+  readonly ports: PortsPort;
   status(): Promise<SandboxStatus>;
 }
 
@@ -263,6 +266,34 @@ export interface TerminalWatch {
   write(bytes: Uint8Array): Promise<void>;
   resize(cols: number, rows: number): Promise<void>;
   readonly exited: Promise<number | null>;
+}
+
+/** A port of the sandbox that a program listens on. All of it is the sandbox's own word. */
+export interface ListeningPort {
+  readonly port: number;
+  /** Only programs in the sandbox could reach it if the sandbox had a network. */
+  readonly loopback: boolean;
+  /** 0 where it is not known. */
+  readonly pid: number;
+  /** Seconds that the program has run. */
+  readonly age: number;
+  /** At most 16 printable characters, empty where it is not known. */
+  readonly program: string;
+}
+
+/** What listens in the sandbox. Everything rejects `unsupported` where no session host runs, or an earlier one. */
+export interface PortsPort {
+  /**
+   * Connects to 127.0.0.1 or else ::1, or to a Unix socket by its absolute path. Rejects with an error whose `code` is
+   * `ECONNREFUSED`, `ECONNRESET`, `EHOSTUNREACH` or `ETIMEDOUT`; the stream ends with the same ones. A Node stream, as HTTP takes no other.
+   */
+  dial(target: number | string, signal?: AbortSignal): Promise<Duplex>;
+  /** By number, 128 at most. */
+  list(): Promise<readonly ListeningPort[]>;
+  /** Resolves with true when the port listens, with false when the signal aborts first. */
+  waitFor(port: number, signal: AbortSignal): Promise<boolean>;
+  /** What listened when the last command ended, or when somebody asked later. */
+  latest(): readonly ListeningPort[];
 }
 
 export interface SandboxStatus {

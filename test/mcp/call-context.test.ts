@@ -26,6 +26,7 @@ test('audit lines of files and live terminals say which request they belong to',
     shell: inner.shell,
     files: inner.files,
     terminals: { watch } as unknown as TerminalsPort,
+    ports: inner.ports,
   };
   const subject = { sandbox: 'sb-1', principal: 'p', key: 'k' };
   const sandboxes = oneSandbox(audited({ ...workspace, status: () => inner.status() }, sink, subject), annId);

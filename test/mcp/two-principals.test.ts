@@ -22,6 +22,8 @@ const attacks: Record<string, Record<string, unknown>> = {
   edit_file: { path: 'secret', old_text: 'hers', new_text: 'mine' },
   share_file: { path: 'secret' },
   request_upload: {},
+  share_port: { port: 8000 },
+  list_ports: {},
   start_shell_session: {},
   send_shell_input: { sessionId: 'TERMINAL', input: 'rm secret' },
   read_shell_output: { sessionId: 'TERMINAL' },

@@ -62,6 +62,10 @@ export class FakeSandboxes implements Sandboxes {
     this.#entries.delete(idOf(key));
   }
 
+  held(): Lease | undefined {
+    return undefined;
+  }
+
   async ownerOf(handle: string): Promise<Principal | undefined> {
     const entry = this.#byHandle(handle);
     return entry && { id: entry.principal };

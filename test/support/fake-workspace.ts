@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createHash, randomUUID } from 'node:crypto';
 import { AppError, isDraining } from '../../src/errors.ts';
+import { noPorts } from '../../src/sandbox/host/dials.ts';
 import type {
   CommandPage,
   CommandResult,
@@ -30,6 +31,7 @@ export class FakeWorkspace implements Workspace {
   readonly shell: FakeShell;
   readonly files: FakeFiles;
   readonly terminals: FakeTerminals;
+  readonly ports = noPorts;
   readonly #status: () => SandboxStatus;
 
   constructor(handle: string, status: () => SandboxStatus) {

@@ -22,6 +22,12 @@ export function oneSandbox(workspace: Pick<Workspace, 'handle'> & Partial<Worksp
     status: async () => null,
     recreate: refuse,
     detach: refuse,
+    held: (handle) => {
+      if (handle !== workspace.handle) return undefined;
+      sandboxes.leases += 1;
+      const release = async () => void (sandboxes.leases -= 1);
+      return { workspace: workspace as Workspace, lost: [], [Symbol.asyncDispose]: release };
+    },
     health: async () => ({ engine: null, sandboxes: { known: 1, running: 1, limit: 1 }, shellAlive: true }),
   } as Sandboxes & { leases: number };
   return sandboxes;

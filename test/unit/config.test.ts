@@ -50,6 +50,7 @@ describe('defaults', () => {
       pids: 256,
       tmp: 268435456,
       disk: 2 * 1024 ** 3,
+      previews: true,
       nofile: 1024,
       network: 'none',
       allow_hosts: [],

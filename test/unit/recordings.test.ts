@@ -234,6 +234,7 @@ test('a terminal is recorded from its start, with its sizes and its end, by a vi
     handle: 'sb_1',
     shell: inner.shell,
     files: inner.files,
+    ports: inner.ports,
     terminals: {
       start: (options) => inner.terminals.start(options),
       resize: (id, cols, rows) => inner.terminals.resize(id, cols, rows),

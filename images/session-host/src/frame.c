@@ -119,6 +119,20 @@ static bool take_gift(struct body *body, struct request *request) {
   return request->count > 0 && request->count <= DATA_MAX;
 }
 
+static bool take_dial(struct body *body, struct request *request) {
+  request->family = take8(body);
+  request->port = take16(body);
+  request->window = take32(body);
+  request->directory = take_string(body);
+  return request->family == DIAL_PATH ? !request->port : request->family < DIAL_PATH && request->port && !*request->directory;
+}
+
+static bool take_ports(struct body *body, struct request *request) {
+  request->cookie = take64(body);
+  request->watch = take8(body);
+  return request->watch <= 2;
+}
+
 static bool take_nothing(struct body *body, struct request *request) {
   (void)body, (void)request;
   return true;
@@ -128,6 +142,7 @@ static bool take_nothing(struct body *body, struct request *request) {
 static bool (*const fields[])(struct body *, struct request *) = {
     [RUN] = take_run,       [TEXT] = take_part,     [OPEN] = take_open,      [INPUT] = take_part,    [RESIZE] = take_resize,
     [SIGNAL] = take_signal, [CREDIT] = take_credit, [FORGET] = take_nothing, [FOLLOW] = take_follow,
+    [DIAL] = take_dial,     [SEND] = take_part, [FINISH] = take_nothing, [CUT] = take_nothing,
 };
 
 static bool take_fields(struct body *body, struct request *request) {
@@ -144,8 +159,9 @@ static bool take_fields(struct body *body, struct request *request) {
       request->cookie = take64(body);
       return true;
     case GIVE: return take_gift(body, request);
+    case PORTS: return take_ports(body, request);
     default:
-      if (request->type > FOLLOW || !fields[request->type]) return false;
+      if (request->type > CUT || !fields[request->type]) return false;
       request->channel = take32(body);
       return fields[request->type](body, request);
   }

@@ -6,8 +6,10 @@
 
 #include "carry.h"
 #include "channel.h"
+#include "dial.h"
 #include "outbox.h"
 #include "owner.h"
+#include "ports.h"
 #include "shell.h"
 #include "speech.h"
 #include "terminal.h"
@@ -28,6 +30,8 @@ uint32_t requests_highest(void) { return highest; }
 
 void requests_abandon(void) {
   carry_abandon();
+  dials_abandon();
+  ports_abandon();
   struct channel *channel = assembly.text ? channel_find(assembly.channel) : NULL;
   if (channel) channel_end(channel, NOT_RUN, 1, shell_directory());
   free(assembly.text);
@@ -142,6 +146,7 @@ static bool do_signal(const struct request *request) {
 }
 
 static bool do_credit(const struct request *request) {
+  if (dial_credit(request->channel, request->limit)) return true;
   struct channel *channel = channel_find(request->channel);
   if (!channel) return true;
   struct stream *stream = &channel->streams[request->stream];
@@ -158,6 +163,12 @@ static bool do_follow(const struct request *request) {
 static bool do_forget(const struct request *request) {
   struct channel *channel = channel_find(request->channel);
   if (channel && (channel->ended || channel->terminal)) channel_forget(channel);
+  return true;
+}
+
+static bool do_dial(const struct request *request) {
+  if (!use_number(request->channel)) return false;
+  dial_open(request);
   return true;
 }
 
@@ -185,6 +196,11 @@ bool request_obey(const struct request *request) {
     case FOLLOW: return do_follow(request);
     case CARRY: return carry_ask(request->cookie), true;
     case GIVE: return carry_give(request);
+    case DIAL: return do_dial(request);
+    case SEND: return dial_send(request);
+    case FINISH: return dial_finish(request->channel), true;
+    case CUT: return dial_cut(request->channel), true;
+    case PORTS: return ports_ask(request->cookie, request->watch), true;
     case HELLO: return false;
   }
   return false;

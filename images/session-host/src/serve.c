@@ -16,6 +16,7 @@
 #include "channel.h"
 #include "child.h"
 #include "client.h"
+#include "dial.h"
 #include "door.h"
 #include "loop.h"
 #include "owner.h"
@@ -75,6 +76,7 @@ static void settle(void) {
   shell_settle();
   terminals_settle();
   client_settle();
+  dials_settle();
   channels_settle();
 }
 

@@ -3,7 +3,9 @@
 #include "bytes.h"
 #include "carry.h"
 #include "channel.h"
+#include "dial.h"
 #include "outbox.h"
+#include "ports.h"
 #include "shell.h"
 #include "terminal.h"
 
@@ -117,6 +119,7 @@ static bool say_of(struct channel *channel) {
   if (!outbox_has_room()) return false;
   say_input(channel);
   for (int i = 0; i < 2; i++) say_stream(channel, i);
+  if (channel->done_due && channel->kind == COMMAND) ports_check();
   if (channel->done_due && outbox_has_room()) say_done(channel);
   return !outbox_is_blocked() && outbox_has_room();
 }
@@ -169,6 +172,8 @@ void speech_go_on(void) {
   if (!greeted) greet();
   if (!greeted) return;
   carry_go_on();
+  ports_go_on();
   if (!outbox_is_blocked()) say_all();
+  dials_go_on();
   if (may_announce_shell() && shell_is_new()) say_shell();
 }

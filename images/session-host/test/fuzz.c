@@ -31,7 +31,7 @@ static size_t touch_strings(const char *strings, size_t count) {
 }
 
 static void use_request(const struct request *request, const uint8_t *frame, size_t count) {
-  assert(request->type >= HELLO && request->type <= GIVE);
+  assert(request->type >= HELLO && request->type <= PORTS);
   if (request->bytes) assert(request->bytes >= frame && request->bytes + request->count <= frame + count);
   if (request->directory) touch_strings(request->directory, 1);
   if (request->arguments) assert(touch_strings(request->arguments, request->argument_count) <= count);

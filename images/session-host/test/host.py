@@ -6,8 +6,11 @@ import struct
 import subprocess
 import time
 
-HELLO, RUN, TEXT, OPEN, INPUT, RESIZE, SIGNAL, CREDIT, FORGET, RESET, PING, FOLLOW, CARRY, GIVE = range(1, 15)
+HELLO, RUN, TEXT, OPEN, INPUT, RESIZE, SIGNAL, CREDIT, FORGET, RESET, PING, FOLLOW, CARRY, GIVE, DIAL, SEND, FINISH, CUT, PORTS = (
+    range(1, 20)
+)
 WELCOME, CHANNEL, SHELL, READY, DATA, END, DONE, INPUT_DONE, ERROR, PONG, SNAPSHOT = range(0x81, 0x8C)
+DIALED, ROOM, CLOSED, LISTENING = range(0x8C, 0x90)
 TOKEN = bytes(range(32))
 
 
@@ -27,6 +30,7 @@ class Stream:
 class Channel:
     def __init__(self):
         self.streams, self.done, self.error, self.input_done = [Stream(), Stream()], None, None, 0
+        self.dialed, self.room, self.closed = False, 65536, None
 
 
 class Client:
@@ -36,6 +40,7 @@ class Client:
         self.connection, self.window = connection, window
         self.channels, self.shells, self.pongs, self.snapshots, self.greeting = {}, [], {}, {}, None
         self.known, self.ready, self.buffer, self.order = {}, False, b"", []
+        self.listening = []
         self.next = 0
         if hello:
             self.send(HELLO, b"\1" + token)
@@ -114,8 +119,51 @@ class Client:
             parts = self.snapshots.setdefault(cookie, (total, bytearray()))
             assert parts[0] == total
             parts[1].extend(body[12:])
+        elif kind == DIALED:
+            self.channel(*struct.unpack(">I", body)).dialed = True
+        elif kind == ROOM:
+            number, room = struct.unpack(">IQ", body)
+            self.channel(number).room = room
+        elif kind == CLOSED:
+            self.channel(struct.unpack(">I", body[:4])[0]).closed = (body[4], text(body[5:]))
+        elif kind == LISTENING:
+            self.order.append("listening")
+            self.listening.append(self.ports_of(body))
         else:
             raise AssertionError(f"unknown frame {kind:#x}")
+
+    def ports_of(self, body):
+        """{port: (where, pid, age, program)}"""
+        cookie, count = struct.unpack(">QH", body[:10])
+        ports, at = {}, 10
+        for _ in range(count):
+            port, where, pid, age = struct.unpack(">HBII", body[at : at + 11])
+            program = text(body[at + 11 :])
+            ports[port] = (where, pid, age, program)
+            at += 12 + len(program)
+        assert at == len(body)
+        return cookie, ports
+
+    def ports(self, watch=0, cookie=5):
+        before = len(self.listening)
+        self.send(PORTS, struct.pack(">QB", cookie, watch))
+        self.until(lambda: len(self.listening) > before)
+        return self.listening[-1][1]
+
+    def dial(self, port, family=0, path="", window=None):
+        self.next += 1
+        window = self.window if window is None else window
+        self.send(DIAL, struct.pack(">IBHI", self.next, family, port, window) + path.encode() + b"\0")
+        return self.next
+
+    def pass_on(self, number, data):
+        self.send(SEND, struct.pack(">I", number) + data)
+
+    def finish_sending(self, number):
+        self.send(FINISH, struct.pack(">I", number))
+
+    def cut(self, number):
+        self.send(CUT, struct.pack(">I", number))
 
     def data(self, number, index, offset, data):
         stream = self.channel(number).streams[index]

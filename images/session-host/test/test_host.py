@@ -1,5 +1,6 @@
 """The session host, driven through its protocol. HOST names the program; run by `make check` in images/session-host."""
 
+import contextlib
 import os
 import random
 import re
@@ -9,10 +10,11 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
-from host import CARRY, FORGET, GIVE, HELLO, INPUT, OPEN, PING, RUN, SIGNAL, TEXT, TOKEN, Client, Closed, Host, connect
+from host import CARRY, DIAL, FORGET, GIVE, HELLO, INPUT, OPEN, PING, PORTS, RUN, SEND, SIGNAL, TEXT, TOKEN, Client, Closed, Host, connect
 
 PROGRAM = os.environ["HOST"]
 WRAPPER = os.environ.get("WRAPPER", "").split()
@@ -1255,6 +1257,270 @@ class Leaks(Case):
         ticks = cpu_ticks(self.pid())
         time.sleep(1)
         self.assertEqual(cpu_ticks(self.pid()), ticks)
+
+
+class Listener:
+    """A program that listens: here, a thread of the test."""
+
+    def __init__(self, serve=None, family=socket.AF_INET, address=("127.0.0.1", 0), backlog=1024):
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.bind(address)
+        self.socket.listen(backlog)
+        self.port = self.socket.getsockname()[1] if family != socket.AF_UNIX else 0
+        self.serve, self.open = serve, True
+        if serve:
+            threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while self.open:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def close(self):
+        self.open = False
+        self.socket.close()
+
+
+def echo(connection):
+    with connection:
+        while part := connection.recv(1 << 16):
+            connection.sendall(part)
+
+
+def answer_all(connection):
+    """Says how much came, once all has."""
+    count = 0
+    with connection, contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(1 << 16):
+            count += len(part)
+        connection.sendall(b"%d" % count)
+
+
+def flood(connection):
+    with connection:
+        try:
+            while True:
+                connection.sendall(bytes(1 << 16))
+        except OSError:
+            pass
+
+
+def reset(connection):
+    connection.recv(1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Dials(Case):
+    def listener(self, *arguments, **options):
+        listener = Listener(*arguments, **options)
+        self.addCleanup(listener.close)
+        return listener
+
+    def closed(self, number, seconds=20):
+        channel = self.client.channel(number)
+        self.client.until(lambda: channel.closed is not None, seconds)
+        return channel.closed[0]
+
+    def push(self, number, data):
+        """Sends within the room there is."""
+        channel, at = self.client.channel(number), 0
+        while at < len(data):
+            self.client.until(lambda: channel.room > at)
+            part = data[at : min(at + 65536, channel.room)]
+            self.client.pass_on(number, part)
+            at += len(part)
+
+    def test_bytes_both_ways_and_an_orderly_end(self):
+        number = self.client.dial(self.listener(echo).port)
+        self.client.pass_on(number, b"hello")
+        channel = self.client.channel(number)
+        self.client.until(lambda: channel.streams[0].data == b"hello")
+        self.assertTrue(channel.dialed)
+        self.client.finish_sending(number)
+        self.assertEqual(self.closed(number), 0)
+        self.assertEqual(channel.streams[0].eof, 5)
+
+    def test_half_close(self):
+        number = self.client.dial(self.listener(answer_all).port)
+        self.push(number, bytes(3_000_001))
+        self.client.finish_sending(number)
+        self.assertEqual(self.closed(number), 0)
+        self.assertEqual(bytes(self.client.channel(number).streams[0].data), b"3000001")
+
+    def test_refused_reset_and_failed_are_told_apart(self):
+        self.assertEqual(self.closed(self.client.dial(free_port())), 1)
+        number = self.client.dial(self.listener(reset).port)
+        self.client.pass_on(number, b"x")
+        self.assertEqual(self.closed(number), 2)
+        self.assertEqual(self.closed(self.client.dial(0, family=3, path="relative")), 3)
+        self.assertEqual(self.closed(self.client.dial(0, family=3, path="/" + "a" * 200)), 3)
+        self.assertEqual(self.closed(self.client.dial(0, family=3, path="/nothing/here")), 1)
+
+    def test_ipv6_alone_and_a_unix_socket(self):
+        six = self.listener(echo, family=socket.AF_INET6, address=("::1", 0))
+        path = os.path.join(self.directory.name, "socket")
+        os.chmod(self.directory.name, 0o755)
+        unix = self.listener(echo, family=socket.AF_UNIX, address=path)
+        for number in [self.client.dial(six.port), self.client.dial(six.port, family=2), self.client.dial(0, 3, path)]:
+            self.client.pass_on(number, b"six")
+            channel = self.client.channel(number)
+            self.client.until(lambda: channel.streams[0].data == b"six")
+            self.client.finish_sending(number)
+            self.assertEqual(self.closed(number), 0)
+        self.assertEqual(self.closed(self.client.dial(six.port, family=1)), 1)
+        self.assertEqual(unix.port, 0)
+
+    def test_a_flood_stops_at_the_credit(self):
+        number = self.client.dial(self.listener(flood).port, window=100_000)
+        self.client.window = 0
+        channel = self.client.channel(number)
+        self.client.until(lambda: channel.streams[0].next == 100_000)
+        before = cpu_ticks(self.host.process.pid)
+        self.client.pump(0.5)
+        self.assertEqual(channel.streams[0].next, 100_000)
+        self.client.window = 1 << 20
+        self.assertLess(cpu_ticks(self.host.process.pid) - before, 5)
+        self.assertEqual(self.client.run("echo on")[0], b"on\n")
+        self.client.cut(number)
+        self.client.ping()
+        self.assertIsNone(channel.closed)
+
+    def test_a_program_that_reads_nothing_takes_no_more_than_the_room(self):
+        silent = self.listener()
+        number = self.client.dial(silent.port)
+        channel = self.client.channel(number)
+        sent = 0
+        limit = time.monotonic() + 20
+        while time.monotonic() < limit:
+            while channel.room > sent:
+                part = min(65536, channel.room - sent)
+                self.client.pass_on(number, bytes(part))
+                sent += part
+            before = channel.room
+            self.client.pump(0.3)
+            if channel.room == before:
+                break
+        self.client.pass_on(number, b"")
+        self.client.ping()
+        with self.assertRaises((Closed, ConnectionError)):
+            self.client.pass_on(number, b"x")
+            self.client.ping()
+
+    def test_hundreds_at_once(self):
+        port = self.listener(echo).port
+        numbers = [self.client.dial(port) for _ in range(400)]
+        for number in numbers:
+            self.client.pass_on(number, b"%d" % number)
+        self.client.until(lambda: all(self.client.channel(n).streams[0].data == b"%d" % n for n in numbers), 60)
+        for number in numbers:
+            self.client.finish_sending(number)
+        for number in numbers:
+            self.assertEqual(self.closed(number), 0)
+
+    def test_one_too_many(self):
+        port = self.listener().port
+        numbers = [self.client.dial(port) for _ in range(512)]
+        self.assertEqual(self.closed(self.client.dial(port)), 3)
+        for number in numbers:
+            self.client.cut(number)
+        number = self.client.dial(self.listener(echo).port)
+        self.client.finish_sending(number)
+        self.assertEqual(self.closed(number), 0)
+
+    def test_they_end_with_the_client(self):
+        ended = threading.Event()
+
+        def wait(connection):
+            try:
+                connection.recv(1)
+            except ConnectionResetError:
+                ended.set()
+
+        number = self.client.dial(self.listener(wait).port)
+        channel = self.client.channel(number)
+        self.client.until(lambda: channel.dialed)
+        before = fds(self.host.process.pid)
+        self.client.close()
+        self.assertTrue(ended.wait(10))
+        self.client = self.host.client()
+        self.assertEqual(self.client.known, {})
+        self.assertLessEqual(fds(self.host.process.pid), before)
+
+    def test_hostile_frames(self):
+        bad = [
+            (DIAL, struct.pack(">IBHI", 1, 0, 0, 9) + b"\0"),
+            (DIAL, struct.pack(">IBHI", 1, 4, 80, 9) + b"\0"),
+            (DIAL, struct.pack(">IBHI", 1, 3, 80, 9) + b"/x\0"),
+            (DIAL, struct.pack(">IBHI", 1, 0, 80, 9) + b"/x\0"),
+            (DIAL, struct.pack(">IBHI", 1, 0, 80, 9)),
+            (DIAL, struct.pack(">IBHI", 0, 0, 80, 9) + b"\0"),
+            (PORTS, struct.pack(">QB", 1, 3)),
+            (PORTS, struct.pack(">Q", 1)),
+            (SEND, b"\0\0"),
+        ]
+        for kind, body in bad:
+            client = self.host.client()
+            with self.assertRaises((Closed, ConnectionError), msg=(kind, body)):
+                client.send(kind, body)
+                client.ping()
+        self.client = self.host.client()
+        self.client.pass_on(99, b"x")
+        self.client.finish_sending(99)
+        self.client.cut(99)
+        self.client.credit(99, 0, 5)
+        self.client.ping()
+
+    def test_sending_after_the_end_is_a_breach(self):
+        number = self.client.dial(self.listener(answer_all).port)
+        self.client.finish_sending(number)
+        with self.assertRaises((Closed, ConnectionError)):
+            self.client.pass_on(number, b"x")
+            self.client.ping()
+
+
+SERVER = "python3 -c 'import socket,time; s=socket.create_server((\"127.0.0.1\", %d)); print(1, flush=True); time.sleep(60)'"
+
+
+class Ports(Case):
+    def test_what_listens_with_program_and_age(self):
+        port = free_port()
+        self.client.run(f"coproc {{ exec {SERVER % port}; }}; read <&\"${{COPROC[0]}}\"")
+        where, pid, age, program = self.client.ports()[port]
+        self.assertEqual((where, program), (1, "python3"))
+        self.assertTrue(name_of(pid).startswith("python3"))
+        self.assertLess(age, 30)
+
+    def test_a_command_that_leaves_one_says_so_before_its_end(self):
+        self.client.ports(watch=1)
+        port = free_port()
+        self.client.order.clear()
+        self.client.run(f"coproc {{ exec {SERVER % port}; }}; read <&\"${{COPROC[0]}}\"")
+        self.assertEqual(self.client.order[:2], ["listening", "done"])
+        self.assertIn(port, self.client.listening[-1][1])
+        self.client.run("kill $COPROC_PID; wait $COPROC_PID")
+        self.assertNotIn(port, self.client.listening[-1][1])
+
+    def test_one_that_comes_later_is_told_to_who_waits(self):
+        self.client.ports(watch=2)
+        port = free_port()
+        self.client.start(f"sleep 0.5; {SERVER % port}")
+        self.client.until(lambda: port in self.client.listening[-1][1])
+
+    def test_nobody_waits_nobody_looks(self):
+        self.client.ports(watch=1)
+        before = cpu_ticks(self.host.process.pid)
+        self.client.pump(1)
+        self.assertEqual(cpu_ticks(self.host.process.pid), before)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import { wellFormed } from '../arguments.ts';
 import { commandFields, commandText } from '../command-text.ts';
 import { pageFields, pageText, showPages } from '../command-page.ts';
 import { defineTool } from '../define-tool.ts';
+import { newPortNotes } from '../new-ports.ts';
 import { outputProgress } from '../output-progress.ts';
 import { lastFrames } from '../text.ts';
 import type { ToolCall } from '../tool-call.ts';
@@ -29,11 +30,13 @@ Long output shows its first and its last part around a line that tells how many 
   },
   annotations: changes({ destructive: true, openWorld: true }),
   async handle(args, call) {
-    const { shell } = await call.workspace();
+    const { shell, ports } = await call.workspace();
     const result = await shell.run(args.command, runOptions(args, call));
+    const shown = commandText(result);
     return {
       structured: commandFields(result),
-      ...shownFrames(commandText(result), args.raw),
+      ...shownFrames(shown, args.raw),
+      notes: [...(shown.notes ?? []), ...newPortNotes(call.previews && ports)],
       outcome: result.status,
     };
   },

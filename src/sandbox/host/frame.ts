@@ -1,3 +1,6 @@
+import type { ListeningPort } from '../workspace.ts';
+import type { ClosedHow } from './dialled.ts';
+
 /** Bytes of a frame after its length field: 64 KiB of data and 4 KiB for the rest. */
 export const maxFrame = 69_632;
 /** Bytes of data in one frame. */
@@ -5,6 +8,8 @@ export const maxData = 65_536;
 export const protocolVersion = 1;
 /** The level from which a host knows CARRY and GIVE. */
 export const carryLevel = 1;
+/** The level from which a host makes connections and lists ports. */
+export const dialLevel = 2;
 /** Bytes of the longest snapshot of a shell that one host gives and another takes. */
 export const maxSnapshot = 1_052_678;
 
@@ -78,10 +83,19 @@ export type HostFrame =
       readonly total: number;
       /** A view of the received chunk. */
       readonly bytes: Uint8Array;
-    };
+    }
+  | DialFrame;
+
+/** A frame of a connection to a program in the sandbox, or of the list of those that listen. */
+export type DialFrame =
+  | { readonly type: 'dialed'; readonly channel: number }
+  | { readonly type: 'room'; readonly channel: number; readonly limit: number }
+  | { readonly type: 'closed'; readonly channel: number; readonly how: ClosedHow; readonly text: string }
+  | { readonly type: 'listening'; readonly cookie: bigint; readonly ports: readonly ListeningPort[] };
 
 const kinds = { 1: 'command', 2: 'terminal' } as const;
 const hows = { 0: 'reported', 1: 'shell_died', 2: 'not_run', 3: 'terminal_ended' } as const;
+const closings = { 0: 'ended', 1: 'refused', 2: 'reset', 3: 'failed' } as const;
 const errors = {
   1: 'busy',
   2: 'unknown_channel',
@@ -185,6 +199,17 @@ function snapshotPart(fields: Fields): HostFrame {
   return { type: 'snapshot', cookie, total, bytes };
 }
 
+function listeningPorts(fields: Fields): ListeningPort[] {
+  const count = fields.u16();
+  if (count > maxPorts) throw new FrameError(`the host lists ${count} ports; it may list ${maxPorts}`);
+  return Array.from({ length: count }, () => {
+    const [port, where, pid, age, program] = [fields.u16(), fields.u8(), fields.u32(), fields.u32(), fields.string()];
+    return { port, loopback: (where & 4) === 0, pid, age, program: program.replace(/[^\x20-\x7e]/g, '?').slice(0, 16) };
+  });
+}
+
+const maxPorts = 128;
+
 const decoders: Readonly<Record<number, (fields: Fields) => HostFrame>> = {
   0x81: (f) => ({ type: 'welcome', version: f.u8(), boot: f.bits64(), highest: f.u32(), level: f.isOver ? 0 : f.u8() }),
   0x82: (f) => ({
@@ -210,6 +235,10 @@ const decoders: Readonly<Record<number, (fields: Fields) => HostFrame>> = {
   0x89: (f) => ({ type: 'error', channel: f.u32(), code: f.choice(errors, 'error code'), text: f.string() }),
   0x8a: (f) => ({ type: 'pong', cookie: f.bits64(), processes: f.u32(), terminals: f.u32() }),
   0x8b: snapshotPart,
+  0x8c: (f) => ({ type: 'dialed', channel: f.u32() }),
+  0x8d: (f) => ({ type: 'room', channel: f.u32(), limit: f.u64() }),
+  0x8e: (f) => ({ type: 'closed', channel: f.u32(), how: f.choice(closings, 'kind of closing'), text: f.string() }),
+  0x8f: (f) => ({ type: 'listening', cookie: f.bits64(), ports: listeningPorts(f) }),
 };
 
 /** The rest of a DATA frame whose head has been read. */

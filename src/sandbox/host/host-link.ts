@@ -1,14 +1,16 @@
 import { AppError } from '../../errors.ts';
-import type { HostFrame } from './frame.ts';
+import type { DialFrame, HostFrame } from './frame.ts';
 import type { Greeting } from './greeting.ts';
 
 /** Frames that come after the greeting. */
-export type LiveFrame = Exclude<HostFrame, { type: 'welcome' | 'channel' | 'ready' | 'pong' | 'snapshot' }>;
+export type LiveFrame = Exclude<HostFrame, { type: 'welcome' | 'channel' | 'ready' | 'pong' | 'snapshot' } | DialFrame>;
 
 export interface LinkEvents {
   /** A connection is made, for the first time or again; frames follow. */
   attached(greeting: Greeting, first: boolean): void;
-  frame(frame: LiveFrame): void;
+  frame(frame: LiveFrame | DialFrame): void;
+  /** The connection is gone, and with it what it carried. */
+  detached?(): void;
   /** True while something waits for the host, so that its silence has to be noticed. */
   waiting(): boolean;
 }
@@ -27,6 +29,8 @@ export interface HostLink extends AsyncDisposable {
   readonly isAttached: boolean;
   /** The host's random number, new for every host. */
   readonly boot: bigint;
+  /** What the host knows besides its version; absent where none runs. */
+  readonly level?: number;
   /** Resolves when frames can be sent; rejects `sandbox_lost` when they never can. */
   readonly ready: Promise<void>;
   /** As `ready`, for a caller that can't wait for ever. Rejects `engine_unavailable`, too. */

@@ -75,6 +75,10 @@ export class Link implements HostLink {
     return this.#boot ?? 0n;
   }
 
+  get level(): number {
+    return this.#level;
+  }
+
   /** Resolves when frames can be sent; rejects `sandbox_lost` when they never can. */
   get ready(): Promise<void> {
     return this.#attached.promise;
@@ -249,6 +253,7 @@ export class Link implements HostLink {
     this.#attached = Promise.withResolvers<void>();
     this.#attached.promise.catch(() => {});
     this.#carrier.cut();
+    this.#events?.detached?.();
     for (const ping of this.#pings.values()) {
       ping.reject(new AppError('timeout', 'The connection to the sandbox broke before its session host answered.'));
     }

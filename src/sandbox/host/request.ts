@@ -149,3 +149,41 @@ export function give(snapshot: Uint8Array): Buffer[] {
   }
   return frames;
 }
+
+/** A connection to a port of the loopback, or to a unix socket by its absolute path. */
+export function dial(channel: number, target: number | string, window: number): Buffer {
+  const [port, path] = typeof target === 'number' ? [target, ''] : [0, target];
+  const string = Buffer.from(`${path}\0`);
+  const bytes = frame(0x0f, 11, string.length);
+  bytes.writeUInt32BE(channel, 5);
+  bytes.writeUInt8(typeof target === 'number' ? families.either : families.path, 9);
+  bytes.writeUInt16BE(port, 10);
+  bytes.writeUInt32BE(window, 12);
+  bytes.set(string, 16);
+  return bytes;
+}
+
+const families = { either: 0, path: 3 } as const;
+
+/** At most `maxData` bytes for a connection. */
+export function sendOn(channel: number, bytes: Uint8Array): Buffer {
+  return withBytes(0x10, channel, bytes);
+}
+
+/** Nothing more will be sent on a connection. */
+export function finish(channel: number): Buffer {
+  return withBytes(0x11, channel, new Uint8Array());
+}
+
+/** Resets a connection. */
+export function cut(channel: number): Buffer {
+  return withBytes(0x12, channel, new Uint8Array());
+}
+
+/** Asks what listens; `watch` as the protocol has it. */
+export function ports(cookie: bigint, watch: number): Buffer {
+  const bytes = frame(0x13, 9);
+  bytes.writeBigUInt64BE(cookie, 5);
+  bytes.writeUInt8(watch, 13);
+  return bytes;
+}

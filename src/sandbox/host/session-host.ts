@@ -3,6 +3,8 @@ import type { Logger } from '../../log.ts';
 import { bootName, loadNotes, type CommandStore } from '../shell/command-store.ts';
 import { degraded } from '../fallback/degraded.ts';
 import { FallbackLink } from '../fallback/link.ts';
+import { Dials, isDialFrame, noPorts } from './dials.ts';
+import type { DialFrame } from './frame.ts';
 import type { Greeting } from './greeting.ts';
 import type { HostLink, LinkEvents, LiveFrame } from './host-link.ts';
 import { Link } from './link.ts';
@@ -12,13 +14,14 @@ import type { OutputBudget } from '../shell/output-budget.ts';
 import { ShellRunner } from '../shell/shell-runner.ts';
 import { Shell } from '../shell/shell.ts';
 import { Terminals } from '../terminal/terminals.ts';
-import type { ShellPort, TerminalsPort } from '../workspace.ts';
+import type { PortsPort, ShellPort, TerminalsPort } from '../workspace.ts';
 import { detached } from '../../detached.ts';
 
 /** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
 export interface SessionHost extends AsyncDisposable {
   readonly shell: ShellPort;
   readonly terminals: TerminalsPort;
+  readonly ports: PortsPort;
   /** What keeps the sandbox from being idled out. Rejects `timeout` and `sandbox_lost`. */
   activity(): Promise<Activity>;
   /** False while the host can't be reached. */
@@ -92,6 +95,8 @@ class Host implements SessionHost, LinkEvents {
   used = false;
   readonly shell: Shell;
   readonly terminals: Terminals;
+  readonly #dials: Dials;
+  readonly ports: PortsPort;
   readonly closed: Promise<string>;
   readonly degraded: readonly string[];
 
@@ -120,6 +125,8 @@ class Host implements SessionHost, LinkEvents {
       directory: options.config.security?.working_directory ?? '/workspace',
       store: options.store,
     });
+    this.#dials = new Dials(link);
+    this.ports = missing.length > 0 ? noPorts : this.#dials;
     this.closed = this.#link.closed;
     detached(this.closed.then((reason) => this.#lost(reason)));
   }
@@ -148,15 +155,21 @@ class Host implements SessionHost, LinkEvents {
     const inherited = first ? loadNotes(this.#store, bootName(greeting.boot)) : undefined;
     this.#runner.attached(greeting, inherited);
     this.terminals.attached(greeting, inherited);
+    this.#dials.attached();
   }
 
-  frame(frame: LiveFrame): void {
-    if (frame.type === 'shell') this.#runner.shellIs(frame);
+  frame(frame: LiveFrame | DialFrame): void {
+    if (isDialFrame(frame) || this.#dials.owns(frame)) this.#dials.frame(frame);
+    else if (frame.type === 'shell') this.#runner.shellIs(frame);
     else if (!this.#runner.frame(frame)) this.terminals.frame(frame);
   }
 
+  detached(): void {
+    this.#dials.detached();
+  }
+
   waiting(): boolean {
-    return this.#runner.busy || this.terminals.openCount > 0;
+    return this.#runner.busy || this.terminals.openCount > 0 || this.#dials.openCount > 0;
   }
 
   async activity(): Promise<Activity> {
@@ -176,6 +189,7 @@ class Host implements SessionHost, LinkEvents {
   #lost(reason: string): void {
     this.#runner.lost(reason);
     this.terminals.lost();
+    this.#dials.detached();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -113,6 +113,13 @@ export class Pool implements Sandboxes, AsyncDisposable {
     }
   }
 
+  held(handle: string): Lease | undefined {
+    const entry = this.#closing.signal.aborted ? undefined : this.#roster.get(handle);
+    if (!entry?.live || entry.ended) return undefined;
+    entry.leases += 1;
+    return this.#lease(entry, entry.live);
+  }
+
   async create(
     principal: Principal,
     options: { template?: string; ttl?: number; signal?: AbortSignal } = {},

@@ -2,7 +2,7 @@ import type { Template } from '../../config.ts';
 import type { Container, DiskQuota } from '../runtime.ts';
 import type { SessionHost } from '../host/session-host.ts';
 import type { SandboxRow } from '../state.ts';
-import type { FilesPort, SandboxStatus, ShellPort, TerminalsPort, Workspace } from '../workspace.ts';
+import type { FilesPort, SandboxStatus, PortsPort, ShellPort, TerminalsPort, Workspace } from '../workspace.ts';
 
 export interface SandboxParts {
   readonly row: SandboxRow;
@@ -20,6 +20,7 @@ export class SandboxView implements Workspace {
   readonly shell: ShellPort;
   readonly files: FilesPort;
   readonly terminals: TerminalsPort;
+  readonly ports: PortsPort;
   readonly #parts: SandboxParts;
 
   constructor(parts: SandboxParts) {
@@ -27,6 +28,7 @@ export class SandboxView implements Workspace {
     this.shell = parts.host.shell;
     this.files = parts.files;
     this.terminals = parts.host.terminals;
+    this.ports = parts.host.ports;
     this.#parts = parts;
   }
 
