@@ -185,6 +185,11 @@ const shell = z.strictObject({
   ),
   timeout: setting(seconds(0.1), 120, 'Seconds a command may run unless the call says otherwise.'),
   max_timeout: setting(seconds(0.1), 3600, 'Most seconds a call may ask for.'),
+  wait: setting(
+    seconds(0),
+    0,
+    'Seconds after which `execute_command` returns while the command goes on, unless the call says otherwise; 0: at its end.',
+  ),
   output_head: setting(size(0, 16 * MiB), 16 * KiB, 'Bytes shown from the start of a long output, per stream.'),
   output_tail: setting(size(0, 16 * MiB), 32 * KiB, 'Bytes shown from its end, per stream.'),
   window: setting(size(64 * KiB, 64 * MiB), MiB, 'Bytes of each stream kept for `check_command`.'),

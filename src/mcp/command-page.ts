@@ -1,6 +1,6 @@
-import type { CommandPage, OutputPage } from '../sandbox/workspace.ts';
+import { isOpen, type CommandPage, type OutputPage } from '../sandbox/workspace.ts';
 import { cutAtEnd, decodeBytes, type TextEncoding } from './bytes.ts';
-import { commandStatus, escapedNote, twoStreams } from './command-text.ts';
+import { activeFields, backgroundNote, commandStatus, escapedNote, openNotes, twoStreams } from './command-text.ts';
 import { grouped } from './text.ts';
 
 interface ShownPage {
@@ -19,7 +19,7 @@ export interface ShownPages {
 
 /** Both streams' pages, each at most `limit` bytes. */
 export function showPages(page: CommandPage, limit: number): ShownPages {
-  const running = page.status === 'running';
+  const running = isOpen(page.status);
   return { stdout: showPage(page.stdout, limit, running), stderr: showPage(page.stderr, limit, running) };
 }
 
@@ -56,6 +56,7 @@ export function pageFields(page: CommandPage, shown: ShownPages): Record<string,
     cwd: page.cwd,
     ...(page.cause && { cause: page.cause.code, cause_message: page.cause.message }),
     ...(page.background && { background: true }),
+    ...(page.behind && { behind: activeFields(page.behind) }),
   };
 }
 
@@ -65,6 +66,8 @@ export function pageText(page: CommandPage, shown: ShownPages) {
     text: twoStreams(shown.stdout.text, shown.stderr.text),
     notes: [
       page.cause?.message,
+      ...openNotes(page),
+      page.background && `${backgroundNote}; stop_command ends them`,
       evictedNote('stdout', page.stdout),
       evictedNote('stderr', page.stderr),
       moreNote('stdout', shown.stdout),

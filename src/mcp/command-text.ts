@@ -1,6 +1,13 @@
-import type { Cause, CommandResult, CommandStatus, Output } from '../sandbox/workspace.ts';
+import {
+  isOpen,
+  type ActiveCommand,
+  type Cause,
+  type CommandResult,
+  type CommandStatus,
+  type Output,
+} from '../sandbox/workspace.ts';
 import { cutAtEnd, cutAtStart, decodeBytes, type TextEncoding } from './bytes.ts';
-import { grouped, lines, omissionLine, seconds } from './text.ts';
+import { grouped, lines, omissionLine, oneLine, seconds } from './text.ts';
 
 export interface ShownOutput {
   readonly text: string;
@@ -41,7 +48,17 @@ export function commandFields(result: CommandResult): Record<string, unknown> {
     ...(result.cause && { cause: result.cause.code, cause_message: result.cause.message }),
     ...(result.shellRestarted && { shell_restarted: true }),
     ...(result.background && { background: true }),
+    ...(result.behind && { behind: activeFields(result.behind) }),
   };
+}
+
+export function activeFields({ commandId, command, status, since }: ActiveCommand): Record<string, unknown> {
+  return { command_id: commandId, command, status, since };
+}
+
+/** `cmd_1 (running since 2026-01-02T03:04:05.678Z): make all`. */
+export function shownCommand({ commandId, command, status, since }: ActiveCommand): string {
+  return `${commandId} (${status} since ${since}): ${oneLine(command)}`;
 }
 
 /** The same for a reader. */
@@ -68,12 +85,18 @@ function commandNotes(result: CommandResult, shown: readonly ShownOutput[]): str
     cause?.message,
     shellRestarted &&
       'the shell ended and was started again with its directory, and with its variables and functions as far as they fit in 1 MiB; shell_restarted',
-    background &&
-      result.status !== 'running' &&
-      `processes of this command still run in the background; check_command ${commandId} shows what they write`,
+    ...openNotes(result),
+    background && result.status !== 'running' && `${backgroundNote}; check_command ${commandId} shows what they write`,
     shown.some((stream) => stream.encoding === 'escaped') && escapedNote,
     dropped > 0 && `${grouped(dropped)} bytes of output were lost while nobody read them`,
   ].filter((note) => typeof note === 'string');
+}
+
+export const backgroundNote = 'processes of this command still run in the background';
+
+/** What a command waits for. */
+export function openNotes({ behind }: { readonly behind?: ActiveCommand }): string[] {
+  return behind ? [`this command has not begun; the shell runs ${shownCommand(behind)}`] : [];
 }
 
 export const escapedNote = 'the output is not UTF-8: bytes are shown as \\xNN and backslashes are doubled';
@@ -92,8 +115,8 @@ export function commandStatus(result: Ended): string[] {
   const ended = result.status === 'success' || result.status === 'error';
   const word = ended
     ? []
-    : result.status === 'running'
-      ? [`running · command_id ${result.commandId}`]
+    : isOpen(result.status)
+      ? [`${result.status} · command_id ${result.commandId}`]
       : [result.status];
   const exit = result.exitCode === null ? [] : [`exit ${result.exitCode}`];
   return [...word, ...exit, seconds(result.executionTime), result.cwd];

@@ -23,6 +23,11 @@ export interface Principal {
   readonly refusal?: string;
 }
 
+/** Whether the principal may have sandboxes of the template. */
+export function mayUse({ templates }: Principal, template: string): boolean {
+  return templates?.includes(template) ?? true;
+}
+
 /** Which of the principal's sandboxes a call means. */
 export type Scope =
   | { readonly kind: 'handle'; readonly id: string }

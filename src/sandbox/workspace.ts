@@ -14,7 +14,22 @@ export interface Workspace {
   status(): Promise<SandboxStatus>;
 }
 
-export type CommandStatus = 'success' | 'error' | 'timeout' | 'running' | 'cancelled' | 'sandbox_lost';
+export type CommandStatus = 'success' | 'error' | 'timeout' | 'queued' | 'running' | 'cancelled' | 'sandbox_lost';
+
+/** Whether the end of a command with this status is still to come. */
+export function isOpen(status: CommandStatus): boolean {
+  return status === 'queued' || status === 'running';
+}
+
+/** A command that a sandbox's shell runs, or that waits for its turn there. */
+export interface ActiveCommand {
+  readonly commandId: string;
+  /** Its text; of a long one the beginning, at most 200 characters. */
+  readonly command: string;
+  readonly status: 'queued' | 'running';
+  /** ISO 8601: when it began, or came into the queue. */
+  readonly since: string;
+}
 
 /** Why a command failed, where that is known. */
 export interface Cause {
@@ -53,6 +68,8 @@ export interface CommandResult {
   readonly shellRestarted: boolean;
   /** Processes of this command still hold its output. */
   readonly background: boolean;
+  /** What the shell runs while this one waits for its turn. */
+  readonly behind?: ActiveCommand;
 }
 
 /** A part of a command's output, from an offset on. Offsets count bytes of that stream from 0. */
@@ -77,31 +94,36 @@ export interface CommandPage {
   readonly cwd: string;
   readonly cause?: Cause;
   readonly background: boolean;
+  /** What the shell runs while this one waits for its turn. */
+  readonly behind?: ActiveCommand;
 }
 
 export interface RunOptions {
   /** Seconds until the command is interrupted. Absent: the configured default; above the cap: refused. */
   readonly timeout?: number;
-  /** Seconds after which the call returns `running`; the command goes on. */
+  /** Seconds after which the call returns `running`, or `queued`; the command goes on. Absent: the configured default. */
   readonly wait?: number;
   /** Aborting interrupts the command and keeps the shell. */
   readonly signal?: AbortSignal;
   /** Called with each piece of output as it comes, for progress. Must not block. */
   readonly onOutput?: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => void;
-  /** Called once when the call has to queue, with its place (1 = next). */
-  readonly onQueued?: (position: number) => void;
+  /** Called once when the call has to queue, with its place (1 = next) and what the shell runs, if it runs anything. */
+  readonly onQueued?: (position: number, behind: ActiveCommand | undefined) => void;
 }
 
 export interface ShellPort {
   /** Runs a command in the persistent shell, after the calls before it. Rejects `busy` when the queue is full. */
   run(command: string, options?: RunOptions): Promise<CommandResult>;
-  /** `offset` for stdout and stderr in bytes; `wait` seconds for news. Rejects `not_found`. */
+  /**
+   * `offset` for stdout and stderr in bytes; `wait` seconds for news. Without an id: of the command that runs, or else of
+   * the one that ended last. Rejects `not_found`.
+   */
   check(
-    commandId: string,
+    commandId: string | undefined,
     options?: { offset?: number; errOffset?: number; wait?: number; signal?: AbortSignal },
   ): Promise<CommandPage>;
-  /** Signals the command's processes and waits for the end, at most 3 s. */
-  stop(commandId: string, signal: 'INT' | 'TERM' | 'KILL'): Promise<CommandPage>;
+  /** Signals the command's processes and waits for the end, at most 3 s. Without an id: of the command that runs. Rejects `not_found`. */
+  stop(commandId: string | undefined, signal: 'INT' | 'TERM' | 'KILL'): Promise<CommandPage>;
   cwd(): Promise<string>;
   /** A clean shell: no variables, functions, jobs of the old one. Files and terminals stay. */
   reset(): Promise<void>;
@@ -322,6 +344,8 @@ export interface SandboxStatus {
     readonly processes: number;
     readonly terminals: number;
   };
+  /** What the shell runs, then what waits for it in order. */
+  readonly commands: readonly ActiveCommand[];
   /** How the workspace's size is held: `none` says that nothing but the host's disk bounds it. */
   readonly diskQuota: string;
   readonly runtime: string;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { diagnosed } from '../../src/sandbox/diagnosis/diagnosed.ts';
+import { withCallContext } from '../../src/sandbox/call-context.ts';
 import { Diagnosis } from '../../src/sandbox/diagnosis/diagnose.ts';
 import type { Container, Runtime } from '../../src/sandbox/runtime.ts';
 import type { ShellPort, Workspace } from '../../src/sandbox/workspace.ts';
@@ -39,7 +40,8 @@ describe('the cause of a failed command', { timeout: 120_000 }, () => {
     });
     const watched = counted(sandbox.container);
     execs = watched.execs;
-    const around = { container: watched.container, template: 'small', network: 'none', limits };
+    const connected = ['web', 'lab'];
+    const around = { container: watched.container, template: 'small', network: 'none', limits, connected };
     const workspace = { handle: 'sb', shell: sandbox.host.shell, status: async () => ({}) } as unknown as Workspace;
     shell = diagnosed(workspace, new Diagnosis(around)).shell;
   });
@@ -142,6 +144,18 @@ describe('the cause of a failed command', { timeout: 120_000 }, () => {
     );
     const python = 'python3 -c "import urllib.request; urllib.request.urlopen(\'http://example.org/\')"';
     assert.match((await causeOf(python))?.message ?? '', /so example\.org could not be reached/);
+  });
+
+  test('is the network that is not there, with the templates that have one and are for the caller', async () => {
+    const told = async (templates?: readonly string[]) => {
+      const principal = { id: 'key:ann', ...(templates && { templates }) };
+      const call = { requestId: '1', principal, secrets: [], tool: 'execute_command' };
+      const cause = await withCallContext(call, () => causeOf('curl -sS https://example.org/'));
+      return /could not be reached\. (.*?)(, or the operator can add.*)?$/.exec(cause?.message ?? '')?.[1];
+    };
+    assert.equal(await told(), 'A sandbox from one of the templates web, lab has a network (create_sandbox)');
+    assert.equal(await told(['small', 'web']), 'A sandbox from template web has a network (create_sandbox)');
+    assert.match((await told(['small'])) ?? '', /^The operator can add a template with network: allow-list/);
   });
 
   test('is told again to who asks later, without another look', async () => {

@@ -177,7 +177,7 @@ describe('the shell on a real container', { concurrency: 4 }, () => {
     ];
     const refused = assert.rejects(kept, { code: 'cancelled' });
     assert.match(stopped.commandId, /^cmd_q_/);
-    assert.deepEqual([stopped.status, stopped.cwd], ['running', '/tmp']);
+    assert.deepEqual([stopped.status, stopped.cwd], ['queued', '/tmp']);
     const why = 'The command was cancelled before its turn came; it did not run.';
     const known = async (id: string) => {
       const { status, exitCode, executionTime, cause, background } = await shell.check(id);
@@ -186,7 +186,7 @@ describe('the shell on a real container', { concurrency: 4 }, () => {
     const page = await shell.stop(stopped.commandId, 'INT');
     assert.deepEqual([page.status, page.exitCode, page.cwd], ['cancelled', null, '/tmp']);
     assert.deepEqual(await known(stopped.commandId), ['cancelled', null, 0, 'cancelled', why, false]);
-    assert.equal((await shell.check(reset.commandId)).status, 'running');
+    assert.equal((await shell.check(reset.commandId)).status, 'queued');
     await shell.reset();
     await refused;
     const byReset = 'The shell was reset before this command had its turn; it did not run.';

@@ -134,6 +134,7 @@ function statusOf(info: SandboxInfo): SandboxStatus {
     usage: { memory: 1 << 20, pids: 3, cpuSeconds: 0.5, processes: 2, terminals: 0 },
     diskQuota: 'none',
     runtime: 'runc',
+    commands: [],
     lost: [],
     degraded: [],
   };

@@ -10,6 +10,7 @@ const config = {
     default_shell: '/bin/bash',
     timeout: 120,
     max_timeout: 3600,
+    wait: 0,
     output_head: 16384,
     output_tail: 32768,
     window: 1048576,

@@ -128,7 +128,7 @@ for (const [tool, args, meant] of [
   test(`${tool} takes ${JSON.stringify(args)}`, () => assert.deepEqual(parse(tool, args), meant));
 
 test('"" and text of no single meaning stay errors', () => {
-  assert.throws(() => parse('check_command', { command_id: '' }), { message: /command_id/ });
+  assert.throws(() => parse('end_shell_session', { sessionId: '' }), { message: /sessionId/ });
   assert.throws(() => parse('execute_command', { command: 'a', timeout: '30s' }), {
     message: /`timeout` must be a number/,
   });

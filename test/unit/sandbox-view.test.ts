@@ -11,7 +11,12 @@ async function limitsOf(usage: { memoryLimit: number; pidsLimit: number }) {
     row,
     template: testConfig().templates['base'],
     container: { usage: async () => ({ memory: 1, pids: 1, cpuSeconds: 0, ...usage }) },
-    host: { terminals: { list: async () => [] }, activity: async () => ({ processes: 0 }), degraded: [] },
+    host: {
+      terminals: { list: async () => [] },
+      activity: async () => ({ processes: 0 }),
+      commands: () => [],
+      degraded: [],
+    },
   } as unknown as SandboxParts);
   return (await view.status()).limits;
 }

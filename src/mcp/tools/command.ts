@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { RunOptions } from '../../sandbox/workspace.ts';
+import type { ActiveCommand, RunOptions } from '../../sandbox/workspace.ts';
 import { changes, reads } from '../annotations.ts';
 import { wellFormed } from '../arguments.ts';
-import { commandFields, commandText } from '../command-text.ts';
+import { commandFields, commandText, shownCommand } from '../command-text.ts';
 import { pageFields, pageText, showPages } from '../command-page.ts';
 import { defineTool } from '../define-tool.ts';
 import { newPortNotes } from '../new-ports.ts';
@@ -10,7 +10,7 @@ import { outputProgress } from '../output-progress.ts';
 import { lastFrames } from '../text.ts';
 import type { ToolCall } from '../tool-call.ts';
 
-const commandId = z.string().min(1).max(64).describe('The command_id of an execute_command result.');
+const commandId = z.string().min(1).max(64).optional();
 const raw = z
   .boolean()
   .optional()
@@ -20,7 +20,7 @@ const executeCommand = defineTool({
   name: 'execute_command',
   title: 'Run a command',
   description: `Run a bash command in your sandbox: a private Linux computer with one persistent shell. Directory, variables, functions, virtualenvs and background jobs stay for your next call, so cd and export work as at a terminal. Files live under /workspace.
-A non-zero exit code is a normal result. Commands run one after another. A command that takes long: pass wait, the call returns early with status "running" and a command_id for check_command and stop_command. A program that needs a keyboard or a screen (vim, top, a REPL, a password prompt): start_shell_session. To write a file with exact content: upload_file or edit_file.
+A non-zero exit code is a normal result. Commands run one after another. A command that takes long: pass wait, the call returns early with status "running" (or "queued", with what runs before it) and a command_id for check_command and stop_command. A program that needs a keyboard or a screen (vim, top, a REPL, a password prompt): start_shell_session. To write a file with exact content: upload_file or edit_file.
 Long output shows its first and its last part around a line that tells how many bytes are left out; write to a file what you need whole. Output that is not UTF-8 has each such byte as \\xNN and each backslash doubled, and stdout_encoding or stderr_encoding is "escaped". The text leaves out terminal escapes and what a carriage return wrote over unless raw is true, and shows other control characters as pictures like ␀; structured stdout and stderr are exact.`,
   input: {
     command: wellFormed(z.string()).describe('Bash script, one line or many.'),
@@ -54,7 +54,8 @@ function runOptions(args: { timeout?: number | undefined; wait?: number | undefi
     ...(args.wait !== undefined && { wait: args.wait }),
     ...(call.watched && {
       onOutput: outputProgress(call),
-      onQueued: (place: number) => call.report(0, `waiting for the shell at place ${place}`),
+      onQueued: (place: number, behind?: ActiveCommand) =>
+        call.report(0, `waiting for the shell at place ${place}${behind ? ` behind ${shownCommand(behind)}` : ''}`),
     }),
   };
 }
@@ -63,9 +64,9 @@ const checkCommand = defineTool({
   name: 'check_command',
   title: 'Follow a running command',
   description:
-    'Output, status and exit code of a command that execute_command left running, or of one that ended not long ago. Pass next_offset and next_stderr_offset of the last answer to get only what is new, and wait to sleep until there is news. Older output of a long command may be gone; the answer then says how many bytes.',
+    'Output, status and exit code of a command that execute_command left running, or of one that ended not long ago. Without command_id: of the command that runs, or else of the last one, also where its call was given up. Pass next_offset and next_stderr_offset of the last answer to get only what is new, and wait to sleep until there is news. Older output of a long command may be gone; the answer then says how many bytes.',
   input: {
-    command_id: commandId,
+    command_id: commandId.describe('The command_id of an execute_command result; the newest when left out.'),
     offset: z.int().min(0).optional().describe('Byte of stdout to begin at; 0 when left out.'),
     stderr_offset: z.int().min(0).optional().describe('Byte of stderr to begin at; 0 when left out.'),
     wait: z.number().min(0).max(300).optional().describe('Seconds to wait for new output or the end.'),
@@ -89,9 +90,9 @@ const stopCommand = defineTool({
   name: 'stop_command',
   title: 'Stop a running command',
   description:
-    'Signal a command that execute_command left running and wait a few seconds for its end. INT is Ctrl-C; TERM asks to end; KILL ends at once. The shell and its state stay.',
+    'Signal a command that execute_command left running and wait a few seconds for its end. Without command_id: the command that runs. INT is Ctrl-C; TERM asks to end; KILL ends at once. The shell and its state stay.',
   input: {
-    command_id: commandId,
+    command_id: commandId.describe('The command_id of an execute_command result; what runs when left out.'),
     signal: z.enum(['INT', 'TERM', 'KILL']).optional().describe('INT when left out.'),
   },
   annotations: changes({ destructive: true, idempotent: true }),

@@ -4,6 +4,7 @@ import type { SandboxStatus } from '../../sandbox/workspace.ts';
 import { changes, reads } from '../annotations.ts';
 import { defineTool } from '../define-tool.ts';
 import { byteSize } from '../text.ts';
+import { activeFields, shownCommand } from '../command-text.ts';
 
 const createSandbox = defineTool({
   name: 'create_sandbox',
@@ -73,7 +74,7 @@ const sandboxStatus = defineTool({
   name: 'sandbox_status',
   title: 'Limits and usage of a sandbox',
   description:
-    'What the sandbox is and may: template, memory, CPU, process and disk limits, what is used of them, whether it has a network, when it ends if idle, what its last wake-up could not bring back. Look here after an out-of-memory kill, a full disk or a refused connection. Starts no sandbox.',
+    'What the sandbox is and may: template, memory, CPU, process and disk limits, what is used of them, whether it has a network, which command runs and which wait for it, when it ends if idle, what its last wake-up could not bring back. Look here after an out-of-memory kill, a full disk or a refused connection. Starts no sandbox.',
   input: {},
   annotations: reads(),
   async handle(_args, call) {
@@ -103,6 +104,7 @@ function statusFields(status: SandboxStatus): Record<string, unknown> {
     limits,
     lost,
     degraded,
+    commands: status.commands.map(activeFields),
     idle_deadline: status.idleDeadline,
     disk_quota: status.diskQuota,
     usage: { ...usage, cpu_seconds: cpuSeconds },
@@ -118,6 +120,7 @@ function statusText(status: SandboxStatus): string {
     `processes: ${usage.pids} of ${limits.pids}; terminals: ${usage.terminals}`,
     `disk: /tmp ${byteSize(limits.tmp)}; /workspace ${limits.disk === null ? 'no limit but the host’s' : byteSize(limits.disk)} (quota: ${status.diskQuota})`,
     `network: ${status.network}`,
+    ...status.commands.map((command) => `command: ${shownCommand(command)}`),
     `${idleText(status)}; expires: ${status.expires ?? 'never'}`,
     ...status.lost.map(
       (sentence) => `lost ${status.state === 'running' ? 'at the last wake' : 'since then'}: ${sentence}`,

@@ -1,3 +1,5 @@
+import { callContext } from '../call-context.ts';
+import { mayUse } from '../key.ts';
 import type { Container } from '../runtime.ts';
 import type { Cause } from '../workspace.ts';
 import { type Failure, hostIn, looksCrowded, looksFull, looksKilled, looksOffline } from './evidence.ts';
@@ -16,7 +18,7 @@ export interface Surroundings {
   readonly template: string;
   readonly network: string;
   readonly limits: { readonly memory: number; readonly pids: number };
-  /** Templates whose sandboxes reach hosts that this one's do not. */
+  /** Templates whose sandboxes have a network; a caller is told of those that they may use. */
   readonly connected?: readonly string[];
   /** Refusals from a moment of the monotonic clock on, the last one last. Absent where there is no proxy. */
   readonly denials?: (since: number) => readonly Denial[];
@@ -113,9 +115,15 @@ export class Diagnosis {
     return { code: 'egress_denied', message: network === 'none' ? `${message} ${this.#wayOut()}` : message };
   }
 
+  /** Nobody is told of templates that are not for them. */
+  #connected(): readonly string[] {
+    const principal = callContext()?.principal;
+    return (this.#around.connected ?? []).filter((name) => principal !== undefined && mayUse(principal, name));
+  }
+
   /** What helps a sandbox without a network: one sentence. */
   #wayOut(): string {
-    const { connected = [] } = this.#around;
+    const connected = this.#connected();
     const template = 'a template with network: allow-list and the host in allow_hosts';
     if (connected.length === 0) return `The operator can add ${template}.`;
     const names = connected.length === 1 ? `template ${connected[0]}` : `one of the templates ${connected.join(', ')}`;

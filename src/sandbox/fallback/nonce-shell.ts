@@ -238,11 +238,17 @@ export class NonceShell implements AsyncDisposable {
 
   #die(): void {
     const run = this.#current;
-    if (run) run.code = this.#code;
     for (const stream of [0, 1] as const) this.#close(stream);
-    if (run) this.#done(run, run.begun ? 'shell_died' : 'not_run', false);
+    if (run) this.#diedUnder(run);
     for (const { out } of this.#runs.values()) for (const stream of out) stream.close();
     this.#ended.resolve();
+  }
+
+  /** A command that had reported its end, be it untold, has its own. */
+  #diedUnder(run: Run): void {
+    if (!this.#isRunning(run)) return this.#done(run, 'reported', false);
+    run.code = this.#code;
+    this.#done(run, run.begun ? 'shell_died' : 'not_run', false);
   }
 
   /** The shell sees the end of its input, and ends after what it runs. */

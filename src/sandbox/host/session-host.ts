@@ -14,7 +14,7 @@ import type { OutputBudget } from '../shell/output-budget.ts';
 import { ShellRunner } from '../shell/shell-runner.ts';
 import { Shell } from '../shell/shell.ts';
 import { Terminals } from '../terminal/terminals.ts';
-import type { PortsPort, ShellPort, TerminalsPort } from '../workspace.ts';
+import type { ActiveCommand, PortsPort, ShellPort, TerminalsPort } from '../workspace.ts';
 import { detached } from '../../detached.ts';
 
 /** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
@@ -22,6 +22,8 @@ export interface SessionHost extends AsyncDisposable {
   readonly shell: ShellPort;
   readonly terminals: TerminalsPort;
   readonly ports: PortsPort;
+  /** What the shell runs, then what waits for it in order. */
+  commands(): readonly ActiveCommand[];
   /** What keeps the sandbox from being idled out. Rejects `timeout` and `sandbox_lost`. */
   activity(): Promise<Activity>;
   /** False while the host can't be reached. */
@@ -117,7 +119,8 @@ class Host implements SessionHost, LinkEvents {
       store: options.store,
     });
     const page = Math.max(minimumPage, shell.output_head + shell.output_tail);
-    this.shell = new Shell(this.#runner, { timeout: shell.timeout, maxTimeout: shell.max_timeout, page });
+    const { timeout, max_timeout: maxTimeout, wait } = shell;
+    this.shell = new Shell(this.#runner, { timeout, maxTimeout, wait, page });
     this.terminals = new Terminals({
       link: this.#link,
       limits: { ...terminal, maxWait: shell.max_timeout },
@@ -170,6 +173,10 @@ class Host implements SessionHost, LinkEvents {
 
   waiting(): boolean {
     return this.#runner.busy || this.terminals.openCount > 0 || this.#dials.openCount > 0;
+  }
+
+  commands(): ActiveCommand[] {
+    return this.shell.active();
   }
 
   async activity(): Promise<Activity> {

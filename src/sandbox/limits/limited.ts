@@ -1,7 +1,7 @@
 import { afterEnd } from '../shell/command-end.ts';
 import { detached } from '../../detached.ts';
 import { intercept } from '../intercept.ts';
-import type { ShellPort, Workspace } from '../workspace.ts';
+import { isOpen, type ShellPort, type Workspace } from '../workspace.ts';
 import type { Limiter } from './limiter.ts';
 
 /** The workspace within its principal's limits. */
@@ -29,7 +29,7 @@ function limitedRun(shell: ShellPort, limiter: Limiter, principal: string): Shel
     let goesOn = false;
     try {
       const result = await shell.run(command, options);
-      goesOn = result.status === 'running';
+      goesOn = isOpen(result.status);
       if (goesOn) detached(afterEnd(shell, result.commandId, limiter.longestWait).then(() => place[Symbol.dispose]()));
       return result;
     } finally {

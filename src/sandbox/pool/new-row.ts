@@ -1,5 +1,5 @@
 import { AppError } from '../../errors.ts';
-import type { Principal, Scope } from '../key.ts';
+import { mayUse, type Principal, type Scope } from '../key.ts';
 import type { SandboxRow } from '../state.ts';
 import { newVolume } from './roster.ts';
 
@@ -35,7 +35,7 @@ export function newRow({ instance, handle, principal, scope, templates, template
 }
 
 function chosen(templates: readonly string[], principal: Principal, asked: string | undefined): string {
-  const allowed = templates.filter((name) => principal.templates?.includes(name) ?? true);
+  const allowed = templates.filter((name) => mayUse(principal, name));
   const name = asked ?? allowed[0];
   if (name !== undefined && allowed.includes(name)) return name;
   const choice = allowed.length > 0 ? `one of ${allowed.join(', ')}` : 'a template your key may use (it has none)';

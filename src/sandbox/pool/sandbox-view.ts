@@ -43,6 +43,7 @@ export class SandboxView implements Workspace {
       limits: { ...described.limits, ...(memory > 0 && { memory }), ...(pids > 0 && { pids }) },
       state: 'running',
       degraded: host.degraded,
+      commands: host.commands(),
       usage: {
         memory: usage.memory,
         pids: usage.pids,
@@ -68,6 +69,7 @@ export function describe(row: SandboxRow, template: Template, quota: DiskQuota |
     network: shownNetwork(template),
     limits: { memory: template.memory, cpus: template.cpus, pids: template.pids, tmp: template.tmp, disk },
     usage: { memory: 0, pids: 0, cpuSeconds: 0, processes: 0, terminals: 0 },
+    commands: [],
     diskQuota: quota?.kind ?? 'unknown',
     runtime: template.runtime ?? 'default',
     lost: row.lost,

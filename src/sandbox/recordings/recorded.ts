@@ -1,7 +1,15 @@
 import { callContext } from '../call-context.ts';
 import { intercept } from '../intercept.ts';
 import { afterEnd } from '../shell/command-end.ts';
-import type { CommandResult, ShellPort, TerminalInfo, TerminalsPort, TerminalWatch, Workspace } from '../workspace.ts';
+import {
+  isOpen,
+  type CommandResult,
+  type ShellPort,
+  type TerminalInfo,
+  type TerminalsPort,
+  type TerminalWatch,
+  type Workspace,
+} from '../workspace.ts';
 import type { CastFile } from './cast-file.ts';
 import type { Recorder } from './recorder.ts';
 import { Redactor } from './redactor.ts';
@@ -33,7 +41,7 @@ function recordedRun({ handle, shell }: Workspace, { recorder, longestWait }: Re
     };
     try {
       const result = await shell.run(command, { ...options, onOutput });
-      const ended = result.status === 'running' ? afterEnd(shell, result.commandId, longestWait) : undefined;
+      const ended = isOpen(result.status) ? afterEnd(shell, result.commandId, longestWait) : undefined;
       if (ended) detached(ended.then((page) => tape.end(page, 'its end was not seen')));
       else tape.end(result, '');
       return result;

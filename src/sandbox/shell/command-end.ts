@@ -1,4 +1,4 @@
-import type { CommandPage, ShellPort } from '../workspace.ts';
+import { isOpen, type CommandPage, type ShellPort } from '../workspace.ts';
 
 /** Beyond all output, so that only the command's end is news. */
 const beyond = Number.MAX_SAFE_INTEGER;
@@ -9,7 +9,7 @@ export async function afterEnd(shell: ShellPort, commandId: string, wait: number
     for (;;) {
       const began = performance.now();
       const page = await shell.check(commandId, { offset: beyond, errOffset: beyond, wait });
-      if (page.status !== 'running') return page;
+      if (!isOpen(page.status)) return page;
       // An answer before its time without an end means that the server lets go.
       if (performance.now() - began < wait * 900) return undefined;
     }

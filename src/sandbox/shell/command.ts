@@ -34,6 +34,8 @@ export class Command {
   /** Milliseconds on the monotonic clock. */
   #started: number | undefined;
   #took: number | undefined;
+  /** Milliseconds since the epoch. */
+  readonly #made = Date.now();
   #status: CommandStatus = 'running';
   #done: Done | undefined;
   #cwd = '';
@@ -144,6 +146,16 @@ export class Command {
 
   get cwd(): string {
     return this.#done?.cwd || this.#cwd || this.#options.directory();
+  }
+
+  /** As callers name it: one that waits for its first turn is `queued`. */
+  get shownStatus(): CommandStatus {
+    return this.#status === 'running' && !this.begun ? 'queued' : this.#status;
+  }
+
+  /** When it began, or came into the queue; milliseconds since the epoch. */
+  get since(): number {
+    return this.begun ? Date.now() - this.executionTime * 1000 : this.#made;
   }
 
   /** Seconds it ran, or has run so far. */

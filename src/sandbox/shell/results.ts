@@ -1,13 +1,31 @@
 import type { Command } from './command.ts';
-import type { CommandPage, CommandResult } from '../workspace.ts';
+import type { ActiveCommand, CommandPage, CommandResult } from '../workspace.ts';
 
-/** The command as it stands: ended, or still running. */
-export function commandResult(command: Command): CommandResult {
+const mostCharacters = 200;
+
+/** The command for those who did not give it to the shell themselves. */
+export function activeCommand(command: Command): ActiveCommand {
+  const { begun, id, since, text } = command;
+  return {
+    commandId: id,
+    command: text.length > mostCharacters ? `${text.slice(0, mostCharacters - 1)}…` : text,
+    status: begun ? 'running' : 'queued',
+    since: new Date(since).toISOString(),
+  };
+}
+
+/** What keeps a command that waits for its turn. */
+function behind(command: Command, current: Command | undefined): { behind?: ActiveCommand } {
+  return command.shownStatus === 'queued' && current ? { behind: activeCommand(current) } : {};
+}
+
+/** The command as it stands: ended, running, or waiting behind `current`. */
+export function commandResult(command: Command, current: Command | undefined): CommandResult {
   const { cause } = command;
   return {
     commandId: command.id,
     command: command.text,
-    status: command.status === 'running' && cause ? (cause.code as CommandResult['status']) : command.status,
+    status: command.status === 'running' && cause ? (cause.code as CommandResult['status']) : command.shownStatus,
     exitCode: command.exitCode,
     stdout: command.stdout.shown,
     stderr: command.stderr.shown,
@@ -16,6 +34,7 @@ export function commandResult(command: Command): CommandResult {
     ...(cause && { cause }),
     shellRestarted: command.shellRestarted,
     background: command.background,
+    ...behind(command, current),
   };
 }
 
@@ -26,12 +45,16 @@ export interface PageRequest {
   readonly size: number;
 }
 
-export function commandPage(command: Command, { offset, errOffset, size }: PageRequest): CommandPage {
+export function commandPage(
+  command: Command,
+  current: Command | undefined,
+  { offset, errOffset, size }: PageRequest,
+): CommandPage {
   const { cause } = command;
   return {
     commandId: command.id,
     command: command.text,
-    status: command.status,
+    status: command.shownStatus,
     exitCode: command.exitCode,
     stdout: command.stdout.kept.page(offset, size),
     stderr: command.stderr.kept.page(errOffset, size),
@@ -39,5 +62,6 @@ export function commandPage(command: Command, { offset, errOffset, size }: PageR
     cwd: command.cwd,
     ...(cause && { cause }),
     background: command.background,
+    ...behind(command, current),
   };
 }

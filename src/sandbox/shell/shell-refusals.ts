@@ -1,5 +1,6 @@
 import { AppError } from '../../errors.ts';
 import type { HostErrorCode } from '../host/frame.ts';
+import type { ActiveCommand } from '../workspace.ts';
 
 /** Milliseconds that commands wait for a shell, or a connection, that is being started again. */
 export const startTimeout = 15_000;
@@ -34,10 +35,10 @@ export function shellIsStuck(): AppError {
   );
 }
 
-export function queueFull(limit: number, current: string): AppError {
+export function queueFull(limit: number, { commandId, command, since }: ActiveCommand): AppError {
   return new AppError(
     'busy',
-    `${limit} commands wait for this sandbox's shell, which is the limit, and this one would be number ${limit + 1}. Wait for one of them to end, or stop ${current}, which runs.`,
+    `${limit} commands wait for this sandbox's shell, which is the limit, and this one would be number ${limit + 1}. Wait for one of them to end, or stop ${commandId}, which runs since ${since}: ${command}`,
     { data: { limit, position: limit + 1, retry_after: 1 } },
   );
 }

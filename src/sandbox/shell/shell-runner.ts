@@ -11,6 +11,7 @@ import { unreachable, type HostLink, type LiveFrame } from '../host/host-link.ts
 import type { OutputLimits } from './output.ts';
 import type { OutputBudget } from './output-budget.ts';
 import * as request from '../host/request.ts';
+import { activeCommand } from './results.ts';
 import { commandBytes } from './shell-arguments.ts';
 import { ShellLife } from './shell-life.ts';
 import { didNotRun, queueFull, refusals, shellDoesNotStart, shellIsStuck, startTimeout } from './shell-refusals.ts';
@@ -76,6 +77,22 @@ export class ShellRunner {
     return this.#current !== undefined || this.#queue.length > 0;
   }
 
+  /** What runs in the shell. */
+  get current(): Command | undefined {
+    return this.#current;
+  }
+
+  /** What runs, then what waits in order; each has a name. */
+  active(): Command[] {
+    for (const command of this.#queue) this.#name(command);
+    return [...(this.#current ? [this.#current] : []), ...this.#queue];
+  }
+
+  /** What ended last, of what is remembered. */
+  get last(): Command | undefined {
+    return [...this.#history.all()].at(-1);
+  }
+
   find(id: string): Command | undefined {
     if (this.#current?.id === id) return this.#current;
     return this.#queue.find((command) => command.id === id) ?? this.#history.byId(id);
@@ -85,7 +102,7 @@ export class ShellRunner {
   enqueue(command: Command): number {
     if (this.#over) throw new AppError(this.#over.code, this.#over.message);
     const limit = this.#options.queue;
-    if (this.#current && this.#queue.length >= limit) throw queueFull(limit, this.#current.id);
+    if (this.#current && this.#queue.length >= limit) throw queueFull(limit, activeCommand(this.#current));
     this.#queue.push(command);
     this.#next();
     return command.begun ? 0 : this.#queue.length;
@@ -222,8 +239,12 @@ export class ShellRunner {
 
   /** A call returns before the command's end: the command gets a name, and is noted for a later server. */
   keep(command: Command): void {
-    command.nameIt(`cmd_q_${randomBytes(6).toString('hex')}`);
+    this.#name(command);
     if (command.begun) this.#notes.note(command, this.#boot);
+  }
+
+  #name(command: Command): void {
+    command.nameIt(`cmd_q_${randomBytes(6).toString('hex')}`);
   }
 
   #byChannel(channel: number): Command | undefined {

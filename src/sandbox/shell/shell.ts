@@ -1,16 +1,18 @@
 import { AppError, isDraining } from '../../errors.ts';
 import type { Command } from './command.ts';
-import { commandPage, commandResult } from './results.ts';
+import { activeCommand, commandPage, commandResult } from './results.ts';
 import { checkOffset, checkSeconds, checkWait, commandBytes } from './shell-arguments.ts';
 import type { ShellRunner } from './shell-runner.ts';
 import { Timers } from './timers.ts';
-import type { CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
+import type { ActiveCommand, CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
 import { detached } from '../../detached.ts';
 
 export interface ShellLimits {
   /** Seconds a command may run unless the call says otherwise, and at most. */
   readonly timeout: number;
   readonly maxTimeout: number;
+  /** Seconds after which a call returns unless it says otherwise; 0: at the command's end. */
+  readonly wait: number;
   /** Bytes of each stream in one page of `check`. */
   readonly page: number;
 }
@@ -36,11 +38,11 @@ export class Shell implements ShellPort {
   async run(text: string, options: RunOptions = {}): Promise<CommandResult> {
     commandBytes(text);
     const timeout = checkSeconds('timeout', options.timeout, this.#limits.maxTimeout) ?? this.#limits.timeout;
-    const wait = options.wait === undefined ? undefined : checkWait(options.wait, this.#limits.maxTimeout);
+    const wait = options.wait === undefined ? this.#defaultWait : checkWait(options.wait, this.#limits.maxTimeout);
     if (options.signal?.aborted) throw new AppError('cancelled', 'The call was cancelled; the command did not run.');
     const command = this.#runner.newCommand(text, timeout, options.onOutput);
     const place = this.#runner.enqueue(command);
-    if (place > 0) options.onQueued?.(place);
+    if (place > 0) options.onQueued?.(place, this.#running);
     using timers = new Timers();
     const left = Promise.withResolvers<void>();
     timers.onAbort(options.signal, () => {
@@ -52,28 +54,38 @@ export class Shell implements ShellPort {
     await Promise.race([this.#end(command), this.#released.promise, left.promise, ...enough]);
     if (command.refusal) throw command.refusal;
     if (command.status === 'running') this.#runner.keep(command);
-    return commandResult(command);
+    return commandResult(command, this.#runner.current);
+  }
+
+  get #defaultWait(): number | undefined {
+    const { maxTimeout, wait } = this.#limits;
+    return wait > 0 ? Math.min(wait, maxTimeout) : undefined;
+  }
+
+  get #running(): ActiveCommand | undefined {
+    const { current } = this.#runner;
+    return current && activeCommand(current);
   }
 
   async check(
-    commandId: string,
+    commandId: string | undefined,
     options: { offset?: number; errOffset?: number; wait?: number; signal?: AbortSignal } = {},
   ): Promise<CommandPage> {
     const offset = checkOffset('offset', options.offset);
     const errOffset = checkOffset('err_offset', options.errOffset);
     const wait = checkWait(options.wait, this.#limits.maxTimeout);
-    const command = this.#find(commandId);
+    const command = commandId === undefined ? this.#newest() : this.#find(commandId);
     if (wait > 0) await this.#until(command, newsOf(command, offset, errOffset), wait * 1000, options.signal);
-    return commandPage(command, { offset, errOffset, size: this.#limits.page });
+    return commandPage(command, this.#runner.current, { offset, errOffset, size: this.#limits.page });
   }
 
-  async stop(commandId: string, signal: 'INT' | 'TERM' | 'KILL'): Promise<CommandPage> {
-    const command = this.#find(commandId);
+  async stop(commandId: string | undefined, signal: 'INT' | 'TERM' | 'KILL'): Promise<CommandPage> {
+    const command = commandId === undefined ? this.#current() : this.#find(commandId);
     const running = command.status === 'running';
     if (command.begun) await this.#runner.stop(command, signal);
     else this.#runner.cancel(command);
     await this.#until(command, () => (running ? command.status !== 'running' : command.drained), stopTimeout);
-    return commandPage(command, { offset: 0, errOffset: 0, size: this.#limits.page });
+    return commandPage(command, this.#runner.current, { offset: 0, errOffset: 0, size: this.#limits.page });
   }
 
   async cwd(): Promise<string> {
@@ -88,6 +100,26 @@ export class Shell implements ShellPort {
   release(): void {
     this.#runner.release();
     this.#released.resolve();
+  }
+
+  /** What the shell runs, then what waits for it. */
+  active(): ActiveCommand[] {
+    return this.#runner.active().map(activeCommand);
+  }
+
+  #current(): Command {
+    const { current } = this.#runner;
+    if (current) return current;
+    throw new AppError(
+      'not_found',
+      'command_id: no command runs in this sandbox, so there is none to stop; name an ended one to stop what it left running.',
+    );
+  }
+
+  #newest(): Command {
+    const command = this.#runner.current ?? this.#runner.last;
+    if (command) return command;
+    throw new AppError('not_found', 'command_id: this sandbox knows no command; none was run in it.');
   }
 
   #find(id: string): Command {
