@@ -64,6 +64,14 @@ const server = z.strictObject({
   strict: setting(flag, false, 'Refuse to start on a host that `berth doctor` finds unsafe.'),
 });
 
+const mcp = z.strictObject({
+  heartbeat: setting(
+    seconds(0.1, 250),
+    5,
+    'Seconds without news after which a call that asked for progress tells that it goes on.',
+  ),
+});
+
 const auth = z.strictObject({
   mode: optional(
     oneOf(['none', 'keys']),
@@ -352,6 +360,7 @@ const limits = z.strictObject({
 /** Every setting, with its default, description and check. */
 export const schema = z.strictObject({
   server: server.prefault({} as never),
+  mcp: mcp.prefault({}),
   auth: auth.prefault({}),
   open_webui: openWebUi.prefault({}),
   oidc: oidc.prefault({}),

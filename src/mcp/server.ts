@@ -12,6 +12,7 @@ import type { Principal } from '../sandbox/key.ts';
 import { chatOf } from './chat-api.ts';
 import { ChatStatus } from './chat-status.ts';
 import type { McpContext } from './context.ts';
+import { Heartbeat, type SendProgress } from './heartbeat.ts';
 import { forOpenWebUi, isOpenWebUi } from './open-webui.ts';
 import { respondError } from './response.ts';
 import { mayCall, type Hinted } from './rights.ts';
@@ -72,9 +73,10 @@ async function callTool(
   const end = tracker.begin();
   try {
     const side = transportSide(call, tracker);
+    using heartbeat = heartbeatOf(call, ctx.config.mcp.heartbeat * 1000);
     const chat = chatOf(ctx.config, caller.userToken, side.hints.header);
     await using status = chat && ctx.config.open_webui.progress ? new ChatStatus(chat, caller.log) : undefined;
-    const onProgress = status && ((_: number, line: string) => status.report(line));
+    const onProgress = progressOf(heartbeat, status);
     const request = { ...(onProgress && { onProgress }), ...caller, args: params.arguments, ...side, chat };
     const result = await runTool(tool, request, ctx);
     return isOpenWebUi(caller.principal, side.hints.header)
@@ -86,20 +88,29 @@ async function callTool(
 }
 
 function transportSide(call: ServerContext, tracker: CallTracker) {
-  const { _meta: meta, signal, notify } = call.mcpReq;
+  const { _meta: meta, signal } = call.mcpReq;
   const headers = call.http?.req?.headers;
-  const token = meta?.progressToken;
-  const onProgress = (progress: number, message: string) =>
-    detached(
-      notify({ method: 'notifications/progress', params: { progressToken: token!, progress, message } }).catch(
-        () => {},
-      ),
-    );
   return {
     signal: AbortSignal.any([signal, tracker.signal]),
     hints: { header: (name: string) => headers?.get(name), meta, sessionId: call.sessionId },
-    ...(token !== undefined && { onProgress }),
   };
+}
+
+/** Where the client asked for progress. */
+function heartbeatOf({ mcpReq: { _meta: meta, notify } }: ServerContext, silence: number): Heartbeat | undefined {
+  const progressToken = meta?.progressToken;
+  if (progressToken === undefined) return undefined;
+  const send = (progress: number, message: string) => {
+    const params = { progressToken, progress, message };
+    detached(notify({ method: 'notifications/progress', params }).catch(() => {}));
+  };
+  return new Heartbeat(send, silence);
+}
+
+/** The client that asked is told; else the chat. */
+function progressOf(heartbeat: Heartbeat | undefined, status: ChatStatus | undefined): SendProgress | undefined {
+  if (heartbeat) return (progress, message) => heartbeat.report(progress, message);
+  return status && ((_, line) => status.report(line));
 }
 
 /** Packs the caller for the SDK's pass-through of auth information. */
