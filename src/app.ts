@@ -8,6 +8,7 @@ import { cors } from './http/cors.ts';
 import type { HttpEnv } from './http/env.ts';
 import { errorResponse, onError } from './http/errors.ts';
 import { filesRoutes } from './http/files.ts';
+import { clientAddress, proxyCheck } from './http/forwarded.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
 import { keyLookup, type StoredKeys } from './http/identity.ts';
@@ -85,7 +86,7 @@ export function createApp(ctx: AppContext): App {
   const hono = new Hono<HttpEnv>({ getPath: routePath });
   hono.onError(onError);
   hono.notFound((c) => errorResponse(c, new AppError('not_found', `There is nothing at ${c.req.path.slice(0, 200)}.`)));
-  hono.use(requestId(), logLine(log, metrics), inCallContext());
+  hono.use(requestId(), logLine(log, metrics, clientAddress(config.server)), inCallContext());
   hono.route('/', healthRoutes(ctx));
   hono.use(oauthChallenge(config), hostCheck(config.server), cors(config.server));
   hono.route('/', oauthMetadataRoutes(config));
@@ -93,7 +94,7 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));
   hono.use(originCheck(config.server), bearerFromProtocol());
   const { requests_per_minute: each, total_requests_per_minute: total } = config.limits;
-  hono.use(authenticate(config, ctx.keys), permit(), rateLimit({ each, total }));
+  hono.use(proxyCheck(config), authenticate(config, ctx.keys), permit(), rateLimit({ each, total }));
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));
   hono.route('/', terminalRoutes({ sandboxes }));

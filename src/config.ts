@@ -24,7 +24,12 @@ export type { ApiKey } from './config/values.ts';
 /** The effective settings: checked, with defaults, durations in seconds, sizes in bytes. Its secrets are templates' env and `open_webui`'s. */
 export type Config = Omit<Settings, 'auth' | 'audit'> & {
   /** `settled` is false while the mode still depends on whether the state holds keys, see `settleAuth`. */
-  readonly auth: Settings['auth'] & { readonly mode: 'none' | 'keys'; readonly settled: boolean };
+  readonly auth: Settings['auth'] & {
+    readonly mode: 'none' | 'keys';
+    readonly settled: boolean;
+    /** Whether the operator wrote the mode out. */
+    readonly written: boolean;
+  };
   readonly audit: Settings['audit'] & { readonly enabled: boolean; readonly file: string };
 };
 
@@ -180,6 +185,11 @@ export function settleAuth(config: Config, hasStoredKeys: boolean): Config {
   if (hasStoredKeys || asksForKeys(config)) return settled('keys');
   const advice = 'make one with "berth key create NAME"';
   if (auth.mode === 'none') return settled('none');
+  if (isPublic(server.public_url)) {
+    throw new ConfigError(
+      `server.public_url: expected keys with an address that others use (or auth.mode: none, written out), got ${JSON.stringify(server.public_url)} without keys; ${advice}`,
+    );
+  }
   if (isLoopback(server.host)) throw new ConfigError(`auth.mode: expected at least one key, got none; ${advice}`);
   throw new ConfigError(
     `server.host: expected keys beyond loopback (or auth.mode: none, written out), got ${JSON.stringify(server.host)} without keys; ${advice}`,
@@ -196,6 +206,11 @@ export function isLoopback(host: string): boolean {
   return isIP(host) === 4 && host.startsWith('127.');
 }
 
+/** Whether an address leads others here: a name that is not this machine's own. */
+function isPublic(url: string | undefined): boolean {
+  return url !== undefined && !isLoopback(new URL(url).hostname);
+}
+
 function effective(settings: Settings, sources: ReadonlyMap<string, Source>): Config {
   const { auth, audit, security } = settings;
   const on = security.audit_log || audit.stdout || sources.has('audit.file');
@@ -207,11 +222,12 @@ function effective(settings: Settings, sources: ReadonlyMap<string, Source>): Co
   };
 }
 
-function authMode(settings: Settings): Pick<Config['auth'], 'mode' | 'settled'> {
+function authMode(settings: Settings): Pick<Config['auth'], 'mode' | 'settled' | 'written'> {
   const { mode } = settings.auth;
+  const { host, public_url: url } = settings.server;
   const asks = asksForKeys(settings);
-  const open = !asks && isLoopback(settings.server.host);
-  return { mode: mode ?? (open ? 'none' : 'keys'), settled: asks || mode === 'none' };
+  const open = !asks && isLoopback(host) && !isPublic(url);
+  return { mode: mode ?? (open ? 'none' : 'keys'), settled: asks || mode === 'none', written: mode !== undefined };
 }
 
 function capped(shell: Settings['shell'], security: Settings['security']): Settings['shell'] {

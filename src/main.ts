@@ -14,6 +14,9 @@ const commands: Record<string, () => Promise<(invocation: Invocation) => Promise
   doctor: async () => (await import('./cli/doctor.ts')).doctor,
   config: async () => (await import('./cli/config.ts')).showConfig,
   key: async () => (await import('./cli/key.ts')).key,
+  workspace: async () => (await import('./cli/workspace.ts')).workspace,
+  backup: async () => (await import('./cli/backup.ts')).backupState,
+  restore: async () => (await import('./cli/backup.ts')).restoreState,
   audit: async () => (await import('./cli/audit.ts')).audit,
 };
 

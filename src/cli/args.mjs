@@ -48,6 +48,29 @@ export const commands = {
       json,
     },
   },
+  workspace: {
+    about: 'list, adopt and remove workspaces that no sandbox has, also while the server runs',
+    rest: 'NAME',
+    usage: ['list', 'adopt NAME --owner WHO', 'prune NAME …'],
+    flags: {
+      ...(config && { config }),
+      owner: { type: 'string', value: 'WHO', about: 'adopt: the principal, as the audit log names it' },
+      template: { type: 'string', value: 'NAME', about: 'adopt: the template; else session.template' },
+      json,
+    },
+  },
+  backup: {
+    about: 'copy the state to a file, also while the server runs',
+    rest: 'FILE',
+    usage: ['FILE'],
+    flags: { ...(config && { config }) },
+  },
+  restore: {
+    about: 'put such a file in the state’s place; the server must be stopped',
+    rest: 'FILE',
+    usage: ['FILE'],
+    flags: { ...(config && { config }) },
+  },
   audit: {
     about: 'check that nobody changed the audit log',
     rest: 'FILE',

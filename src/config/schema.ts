@@ -1,10 +1,13 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { groupRules, secret } from './identity.ts';
 import {
   address,
+  addressRange,
   apiKeys,
   flag,
   httpUrl,
+  isPublicAddress,
   list,
   mount,
   name,
@@ -31,8 +34,11 @@ const host = text('a host name or an address', /^[^\s/]+$/);
 const hostPattern = text('a host name, with a port or a leading *. where wanted', /^(\*\.)?[^\s/*]+$|^\*$/);
 const originPattern = text('an origin like https://chat.example.com', /^\*$|^[a-z][a-z0-9+.-]*:\/\/[^\s/]+$/i);
 const egressHost = text(
-  'a host name, with a leading *. where wanted',
-  /^(\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?)$/,
+  'a public host name, with a leading *. where wanted and without a port (ports are allow_ports)',
+  (value) =>
+    /^(\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)$/.test(value)
+      ? !/(^|\.)localhost$/i.test(value) && (isIP(value) === 0 || isPublicAddress(value))
+      : isIP(value) === 6 && isPublicAddress(value),
 );
 const header = text('an HTTP header name', /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/);
 const metaKey = text('a _meta key', /^[^\s]{1,200}$/);
@@ -48,6 +54,11 @@ const server = z.strictObject({
     'Host headers accepted besides loopback names and `public_url`, e.g. `host.docker.internal:3000`; `*` accepts any.',
   ),
   allowed_origins: setting(list(originPattern, 'origins'), [], 'Browser origins accepted besides loopback ones.'),
+  trusted_proxies: setting(
+    list(addressRange, 'addresses or ranges'),
+    [],
+    'Reverse proxies, e.g. `127.0.0.1` or `172.16.0.0/12`: the client’s address is then taken from their `X-Forwarded-For`.',
+  ),
   body_limit: setting(size(KiB, GiB), 8 * MiB, 'Longest request body on `/mcp`.'),
   upload_limit: setting(size(0, 1024 * GiB), 10 * GiB, 'Longest file or tar upload.'),
   keepalive: setting(
@@ -239,7 +250,7 @@ export const template = z.strictObject({
     '`allow-list` lets HTTP and HTTPS out to `allow_hosts`, through a proxy; `open` lets everything out but to this host, its networks and other sandboxes.',
   ),
   allow_hosts: setting(
-    list(egressHost, 'host names'),
+    list(egressHost, 'public host names without a port (ports are `allow_ports`)'),
     [],
     'With `allow-list`: hosts that may be reached; `*.example.org` is every name below it, `*` every public host.',
   ),
@@ -322,7 +333,11 @@ const limits = z.strictObject({
   commands: setting(whole(), 0, 'Running commands per principal; 0 = no limit.'),
   terminals: setting(whole(), 0, 'Open terminals per principal; 0 = no limit.'),
   memory: setting(size(), 0, "Memory of a principal's running sandboxes together; 0 = no limit."),
-  requests_per_minute: setting(whole(), 0, 'Requests per principal and minute; 0 = no limit.'),
+  requests_per_minute: setting(
+    whole(),
+    0,
+    'Requests per principal and minute, without keys per client’s address; 0 = no limit.',
+  ),
   upload_bytes_per_hour: setting(size(), 0, 'Uploaded bytes per principal and hour; 0 = no limit.'),
   cpu_minutes_per_hour: setting(
     number(0, 1_000_000),

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 import { re2 } from '../re2.ts';
 
@@ -237,6 +238,15 @@ export const httpUrl = address('an http or https URL', (value) => {
   const url = URL.parse(value);
   return url !== null && /^https?:$/.test(url.protocol);
 });
+
+/** An IP address, or a range of them as `10.0.0.0/8`. */
+export const addressRange = address(
+  'an IP address or a range like 10.0.0.0/8',
+  (value) => ipaddr.isValid(value) || ipaddr.isValidCIDR(value),
+);
+
+/** Whether an address may be anybody's on the internet; a mapped one is its IPv4 one. */
+export const isPublicAddress = (address: string): boolean => ipaddr.process(address).range() === 'unicast';
 
 /** A YAML list; in a variable, JSON or values separated by commas. */
 export function list<T>(item: Kind<T>, what: string): Kind<readonly T[]> {

@@ -7,18 +7,22 @@ import { statusOf } from './errors.ts';
 import type { Processes } from './processes.ts';
 import { usageOf } from './usage.ts';
 
-/** A sandbox's container on the engine. Holds nothing but its id and name. */
+type Identity = Pick<Container, 'id' | 'name' | 'emptied'>;
+
+/** A sandbox's container on the engine. Holds nothing but its id and name, and how its workspace began. */
 export class EngineContainer implements Container {
   readonly id: string;
   readonly name: string;
+  readonly emptied: boolean;
   readonly #engine: Engine;
   readonly #processes: Processes;
 
-  constructor(engine: Engine, processes: Processes, { id, name }: { id: string; name: string }) {
+  constructor(engine: Engine, processes: Processes, { id, name, emptied = false }: Identity) {
     this.#engine = engine;
     this.#processes = processes;
     this.id = id;
     this.name = name;
+    this.emptied = emptied;
   }
 
   exec(argv: readonly string[], options?: ExecOptions): Promise<Process> {

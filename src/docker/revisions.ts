@@ -1,4 +1,5 @@
 import { abortable, type Engine } from './client.ts';
+import { imageFacts, type ImageFacts } from './image.ts';
 
 /** Milliseconds for which an answer is good. */
 const age = 5000;
@@ -8,7 +9,7 @@ export class Revisions {
   readonly #engine: Engine;
   /** The image whose part every container has. */
   readonly #common: string;
-  readonly #known = new Map<string, { readonly at: number; readonly id: Promise<string> }>();
+  readonly #known = new Map<string, { readonly at: number; readonly facts: Promise<ImageFacts> }>();
 
   constructor(engine: Engine, common: string) {
     this.#engine = engine;
@@ -16,21 +17,22 @@ export class Revisions {
   }
 
   async of(image: string): Promise<string> {
-    return (await Promise.all([this.#id(image), this.#id(this.#common)])).join(' ');
+    const both = await Promise.all([this.facts(image), this.facts(this.#common)]);
+    return both.map(({ id }) => id).join(' ');
   }
 
-  #id(image: string): Promise<string> {
+  facts(image: string): Promise<ImageFacts> {
     const known = this.#known.get(image);
-    if (known && performance.now() - known.at < age) return known.id;
-    const id = this.#ask(image);
-    this.#known.set(image, { at: performance.now(), id });
-    id.catch(() => this.#known.delete(image));
-    return id;
+    if (known && performance.now() - known.at < age) return known.facts;
+    const facts = this.#ask(image);
+    this.#known.set(image, { at: performance.now(), facts });
+    facts.catch(() => this.#known.delete(image));
+    return facts;
   }
 
-  async #ask(image: string): Promise<string> {
+  async #ask(image: string): Promise<ImageFacts> {
     const named = this.#engine.docker.getImage(image);
     const attempt = { doing: 'look at an image', image };
-    return (await this.#engine.call(attempt, (abortSignal) => named.inspect(abortable({}, abortSignal)))).Id;
+    return imageFacts(await this.#engine.call(attempt, (abortSignal) => named.inspect(abortable({}, abortSignal))));
   }
 }

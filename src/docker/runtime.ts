@@ -17,13 +17,14 @@ import { createContainer, removeContainer } from './containers.ts';
 import { statusOf } from './errors.ts';
 import { Events, eventQueue } from './events.ts';
 import { Gate, Turns } from './gate.ts';
+import { checkLabels, type ImageFacts } from './image.ts';
 import { OpenNetwork } from './open-network.ts';
 import { Processes } from './processes.ts';
 import type { QuotaOptions } from './quota/choose.ts';
 import { volumeSizes } from './quota/sizes.ts';
 import { reap } from './reaper.ts';
 import { Revisions } from './revisions.ts';
-import { createBody, labels } from './spec.ts';
+import { createBody, labels, paths } from './spec.ts';
 import { runToEnd, trialBody } from './trial.ts';
 import { Volumes } from './volumes.ts';
 import { detached } from '../detached.ts';
@@ -72,6 +73,8 @@ class DockerRuntime implements Runtime {
   readonly #revisions: Revisions;
   readonly #starts: Gate;
   readonly #turns = new Turns();
+  /** Ids of images whose volumes the log has named. */
+  readonly #told = new Set<string>();
   /** Opens that go on, among them those whose caller has given up; never rejecting. */
   readonly #opening = new Set<Promise<unknown>>();
 
@@ -182,21 +185,21 @@ class DockerRuntime implements Runtime {
     using _turn = await this.#turns.take(spec.name, opening.signal);
     using _place = await this.#starts.enter(opening.signal);
     await using undo = new AsyncDisposableStack();
-    const id = await this.#started(spec, opening, undo);
+    const made = await this.#started(spec, opening, undo);
     opening.finish();
     undo.move();
-    return new EngineContainer(this.#engine, this.#processes, { id, name: spec.name });
+    return new EngineContainer(this.#engine, this.#processes, { ...made, name: spec.name });
   }
 
   /**
    * A container that was there already and that the engine does not start gives way to a new one: an engine that was ended
    * in the middle of its first start never starts it (“task already exists”).
    */
-  async #started(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<string> {
-    const { id, found } = await this.#create(spec, opening, undo);
+  async #started(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<Made> {
+    const { id, found, emptied } = await this.#create(spec, opening, undo);
     try {
       await this.#startOver(spec.volume.name, id);
-      return id;
+      return { id, emptied };
     } catch (error) {
       if (!found || statusOf(error) !== 500) throw error;
       this.#options.log.warn({ event: 'sandbox.start_refused', container: spec.name, err: error });
@@ -204,33 +207,42 @@ class DockerRuntime implements Runtime {
     await removeContainer(this.#engine, id);
     const again = await this.#create(spec, opening, undo);
     await this.#startOver(spec.volume.name, again.id);
-    return again.id;
+    return { id: again.id, emptied: emptied || again.emptied };
   }
 
   /** `found`: it was there. */
-  async #create(
-    spec: ContainerSpec,
-    opening: Opening,
-    undo: AsyncDisposableStack,
-  ): Promise<{ id: string; found: boolean }> {
+  async #create(spec: ContainerSpec, opening: Opening, undo: AsyncDisposableStack): Promise<Made & { found: boolean }> {
+    const facts = await this.#revisions.facts(spec.image);
+    checkLabels(spec.image, facts);
+    this.#tellVolumes(spec.image, facts);
     const [hostVolume, fresh] = await Promise.all([this.#volumes.host(), this.#volumes.workspace(spec.volume)]);
     if (fresh) undo.defer(() => this.#tidy(this.#volumes.remove(spec.volume.name)));
+    const emptied = fresh || (await this.#volumes.quota()).kind === 'tmpfs';
     if (spec.network === 'open') await this.#openNetwork.ready();
     opening.check();
     const create = async () => {
-      const body = createBody(spec, { hostVolume, ...this.#options });
+      const body = createBody(spec, { hostVolume, imageVolumes: facts.volumes, ...this.#options });
       const id = await createContainer(this.#engine, body, { name: spec.name });
       undo.defer(() => this.#tidy(removeContainer(this.#engine, id)));
       opening.check();
       return id;
     };
     try {
-      return { id: await create(), found: false };
+      return { id: await create(), found: false, emptied };
     } catch (error) {
       if (statusOf(error) !== 409) throw error;
       const id = await this.#adopt(spec);
-      return { id: id ?? (await create()), found: id !== undefined };
+      return { id: id ?? (await create()), found: id !== undefined, emptied };
     }
+  }
+
+  /** Once for each version of an image: a program may count on writing there. */
+  #tellVolumes(image: string, { id, volumes }: ImageFacts): void {
+    if (volumes.length === 0 || this.#told.has(id)) return;
+    this.#told.add(id);
+    const why =
+      'VOLUMEs of this image are empty in sandboxes, in memory, gone at their end, and together as big as /tmp; only /workspace is kept';
+    this.#options.log.warn({ event: 'image.volumes', image, volumes }, why);
   }
 
   /** What cannot be removed after a failure is left to the reaper; the failure itself is what the caller hears of. */
@@ -270,6 +282,12 @@ class DockerRuntime implements Runtime {
       if (statusOf(error) !== 304) throw error;
     }
   }
+}
+
+/** A container's id, and whether its workspace was made with it. */
+interface Made {
+  readonly id: string;
+  readonly emptied: boolean;
 }
 
 /** One open's caller, who may give up until the moment it is finished and not after. */
@@ -320,13 +338,16 @@ function recordOf(info: {
   Labels: Record<string, string>;
   State: string;
   Created: number;
+  Mounts?: { Destination: string; Name?: string | undefined }[];
 }): ContainerRecord {
+  const workspace = info.Mounts?.find(({ Destination }) => Destination === paths.workspace)?.Name;
   return {
     id: info.Id,
     name: (info.Names[0] ?? '').replace(/^\//, ''),
     labels: info.Labels,
     state: info.State as ContainerRecord['state'],
     created: info.Created,
+    ...(workspace !== undefined && { workspace }),
   };
 }
 

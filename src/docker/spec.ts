@@ -29,6 +29,8 @@ export interface Placement {
   readonly hostVolume: string;
   /** Seconds without a client after which the session host ends, and the container with it. */
   readonly orphanAfter: number;
+  /** The image's own `VOLUME`s. */
+  readonly imageVolumes?: readonly string[];
 }
 
 const MiB = 1024 ** 2;
@@ -114,13 +116,27 @@ function isolation({ network, seccomp, runtime }: ContainerSpec) {
 }
 
 // Docker gives named volumes no nosuid or nodev; no-new-privileges and the device cgroup take their place.
-function mounts(spec: ContainerSpec, { hostVolume, instance }: Placement) {
+function mounts(spec: ContainerSpec, { hostVolume, instance, imageVolumes = [] }: Placement) {
   const bare = { ...spec.volume.labels, [labels.instance]: instance, [labels.bare]: '' };
+  const taken = new Set<string>([paths.workspace, paths.tools, '/tmp', ...spec.mounts.map(({ target }) => target)]);
   return [
     volumeMount(spec.volume.name, paths.workspace, { labels: bare }),
     volumeMount(hostVolume, paths.tools, { readOnly: true }),
+    ...inMemory(
+      imageVolumes.filter((path) => !taken.has(path)),
+      spec.limits.tmp,
+    ),
     ...spec.mounts.map(operatorMount),
   ];
+}
+
+/**
+ * In place of the volume that the engine would make for an image's `VOLUME`: on the host's disk, without a limit. All
+ * of them together are as big as `/tmp`.
+ */
+function inMemory(paths: readonly string[], tmp: number) {
+  const options = { SizeBytes: Math.floor(tmp / paths.length), Mode: 0o1777 };
+  return paths.map((Target) => ({ Type: 'tmpfs' as const, Target, TmpfsOptions: options }));
 }
 
 /** `NoCopy`, so that what an image has at the target never gets into the volume. */

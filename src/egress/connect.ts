@@ -8,11 +8,12 @@ export type Connect = (address: string, port: number) => Promise<Socket>;
 
 const connectTimeout = 10_000;
 
-/** Of its own, so that a sandbox that asks for slow names keeps no thread of this process from its work. */
-const resolver = new Resolver({ timeout: 3000, tries: 2 });
-
-/** By the host's resolvers, and by nothing that is written on this host. IPv4 first. */
+/**
+ * By the host's resolvers as they are now, and by nothing that is written on this host. IPv4 first. A resolver reads
+ * the host's settings when it is made, and takes no thread of this process from its work.
+ */
 export const resolveName: Resolve = async (host) => {
+  const resolver = new Resolver({ timeout: 3000, tries: 2 });
   const [four, six] = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
   const found = [four, six].flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
   if (found.length === 0 && four.status === 'rejected') throw four.reason;

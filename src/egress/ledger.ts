@@ -2,7 +2,7 @@ import type { Denial } from '../sandbox/diagnosis/diagnose.ts';
 
 const kept = 32;
 
-/** One sandbox's account: what it was refused of late, and how many bytes it has left. */
+/** One sandbox's account: what it did not reach of late, and how many bytes it has left. */
 export class Ledger {
   #left: number;
   #denials: (Denial & { readonly at: number })[] = [];

@@ -50,7 +50,7 @@ class Proxy {
   readonly #parts: ProxyParts;
   readonly #connect: Connect;
   /** Apart, so that a flood of one kind hides nothing of the other. */
-  readonly #paces = { allowed: new Pace(), denied: new Pace() };
+  readonly #paces = { allowed: new Pace(), denied: new Pace(), failed: new Pace() };
 
   constructor(parts: ProxyParts) {
     this.#parts = parts;
@@ -97,9 +97,18 @@ class Proxy {
       upstream.on('error', () => {});
       return upstream;
     } catch (err) {
-      this.#parts.log.debug({ event: 'egress.failed', target: showTarget(target), err });
-      return new Refusal(502, `${showTarget(target)} could not be reached: ${reasonOf(err)}.`);
+      return this.#failed(target, reasonOf(err));
     }
+  }
+
+  #failed(target: Target, reason: string): Refusal {
+    const shown = showTarget(target);
+    const message = `${shown} could not be reached: ${reason}.`;
+    this.#parts.ledger.deny({ target: shown, message });
+    const skipped = this.#paces.failed.skipped();
+    const more = skipped ? { skipped } : {};
+    if (skipped !== undefined) this.#parts.log.warn({ event: 'egress.failed', target: shown, reason, ...more });
+    return new Refusal(502, message);
   }
 
   #tell(target: Target, decision: Decision): void {

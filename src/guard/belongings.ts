@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { imageFacts } from '../docker/image.ts';
 import { labels } from '../docker/spec.ts';
 import type { EngineSocket } from './engine.ts';
 import { isHostVolume, isOwnVolume } from './names.ts';
@@ -20,6 +21,16 @@ const exec = z.object({
 });
 
 const volume = z.object({ Labels: z.record(z.string(), z.string()).nullish() });
+
+const inspected = z.object({
+  Id: z.string(),
+  Config: z
+    .object({
+      Volumes: z.record(z.string(), z.unknown()).nullish(),
+      Labels: z.record(z.string(), z.unknown()).nullish(),
+    })
+    .nullish(),
+});
 
 /** Containers remembered: what they are never changes, and no id comes again. */
 const remembered = 10_000;
@@ -61,6 +72,16 @@ export class Belongings {
     const found = volume.safeParse(await this.#engine.ask(`/volumes/${name}`));
     if (found.success && !Object.hasOwn(found.data.Labels ?? {}, labels.instance))
       throw new Refusal("Only Berth's own volumes are let through.");
+  }
+
+  /** The `VOLUME`s that an image brings; none without an image. Throws a `Refusal` where its labels are as Berth's own. */
+  async imageVolumes(image: string | undefined): Promise<readonly string[]> {
+    const answer = image === undefined ? undefined : await this.#engine.ask(`/images/${image}/json`);
+    if (answer === undefined) return [];
+    const facts = imageFacts(inspected.parse(answer));
+    if (facts.labels.some((name) => name.startsWith('berth.')))
+      throw new Refusal("An image with labels like Berth's own is not let through.");
+    return facts.volumes;
   }
 
   async #look(reference: string): Promise<{ id: string; hardened: boolean }> {

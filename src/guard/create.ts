@@ -11,11 +11,12 @@ import { Refusal } from './refusal.ts';
 /**
  * The body for `POST /containers/create` in place of the one that came: what may vary is read out of it and checked, the
  * whole is then made anew by the code that the server itself uses, and the two must be the same. So there is no key and
- * no value that Berth would not have sent. Throws a `Refusal` that names the first difference.
+ * no value that Berth would not have sent. `volumes` are the image's own, by the engine's word. Throws a `Refusal` that
+ * names the first difference.
  */
-export function acceptedContainer(body: unknown, policy: GuardPolicy): object {
+export function acceptedContainer(body: unknown, policy: GuardPolicy, volumes: readonly string[] = []): object {
   const filler = read(fillerLabel, body).Labels[labels.filler];
-  if (filler === undefined) return sandbox(body, policy);
+  if (filler === undefined) return sandbox(body, policy, volumes);
   const own = filler === 'trial' ? trial(body, policy) : fill(body, policy);
   return same(body, own);
 }
@@ -76,13 +77,13 @@ const volumeMounts = z.object({
 
 type SandboxBody = z.infer<typeof sandboxBody>;
 
-function sandbox(body: unknown, policy: GuardPolicy): object {
+function sandbox(body: unknown, policy: GuardPolicy, volumes: readonly string[]): object {
   const asked = read(sandboxBody, body);
   const templates = policy.templates.filter(({ image }) => image === asked.Image);
   let refusal = new Refusal('Only images of templates may be run.');
   for (const template of templates) {
     try {
-      return same(body, rebuilt(body, asked, template, policy));
+      return same(body, rebuilt(body, asked, template, { policy, volumes }));
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       refusal = error;
@@ -91,7 +92,12 @@ function sandbox(body: unknown, policy: GuardPolicy): object {
   throw refusal;
 }
 
-function rebuilt(body: unknown, asked: SandboxBody, template: TemplatePolicy, policy: GuardPolicy): object {
+interface Known {
+  readonly policy: GuardPolicy;
+  readonly volumes: readonly string[];
+}
+
+function rebuilt(body: unknown, asked: SandboxBody, template: TemplatePolicy, { policy, volumes }: Known): object {
   const [workspace, host] = read(volumeMounts, body).HostConfig.Mounts;
   const { [labels.instance]: instance, ...own } = asked.Labels;
   const spec = {
@@ -108,7 +114,7 @@ function rebuilt(body: unknown, asked: SandboxBody, template: TemplatePolicy, po
   };
   const orphanAfter = Number(asked.Cmd[4]);
   if (orphanAfter > policy.orphanAfter) throw new Refusal('A sandbox may not wait that long for a server.');
-  return createBody(spec, { instance, hostVolume: host.Source, orphanAfter });
+  return createBody(spec, { instance, hostVolume: host.Source, orphanAfter, imageVolumes: volumes });
 }
 
 function without(all: Readonly<Record<string, string>>, ...names: readonly string[]): Record<string, string> {

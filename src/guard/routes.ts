@@ -134,13 +134,25 @@ function image({ name, policy }: Asked): Passed {
   return { path: `/images/${name}/json` };
 }
 
-function create({ query, body, policy }: Asked): Passed {
+const misnamed = new Refusal("Only Berth's own containers may be created: the name is not as Berth sets it.");
+
+async function create({ query, body, policy, belongings }: Asked): Promise<Passed> {
   const { name } = query;
-  const accepted = acceptedContainer(body, policy);
-  const unnamed = labels.filler in (accepted as { Labels: object }).Labels;
-  if (unnamed !== (name === undefined) || (name !== undefined && !containerName.safeParse(name).success))
-    throw new Refusal("Only Berth's own containers may be created: the name is not as Berth sets it.");
+  if (isFiller(body) ? name !== undefined : !containerName.safeParse(name).success) throw misnamed;
+  const accepted = acceptedContainer(body, policy, await belongings.imageVolumes(imageOf(body, policy)));
   return { path: '/containers/create', query, body: accepted };
+}
+
+/** Whether it says so; what it is then held to is a filler's body. */
+function isFiller(body: unknown): boolean {
+  const found = (body as { Labels?: unknown } | null | undefined)?.Labels;
+  return typeof found === 'object' && found !== null && Object.hasOwn(found, labels.filler);
+}
+
+/** The image of a template that a sandbox is to have; `undefined` where there is none. */
+function imageOf(body: unknown, { templates }: GuardPolicy): string | undefined {
+  const image = (body as { Image?: unknown } | null | undefined)?.Image;
+  return templates.find((template) => template.image === image)?.image;
 }
 
 function on(action: string, query?: Query): Route['pass'] {

@@ -9,6 +9,8 @@ export interface HttpEnv {
   Bindings: Partial<HttpBindings>;
   Variables: {
     requestId: string;
+    /** The client's address; absent without a connection. */
+    client: string | undefined;
     /** Carries the request id. */
     log: Logger;
     /** Set by authentication. */

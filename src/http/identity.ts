@@ -24,7 +24,9 @@ export interface Identified {
 /** Finds out who sends a request. Rejects with `unauthorized` for who proves nothing. */
 export type Identify = (header: HeaderOf) => Promise<Identified>;
 
-const anonymous: Principal = { id: 'anonymous' };
+/** Everybody, where no keys are asked for. */
+export const anonymousId = 'anonymous';
+const anonymous: Principal = { id: anonymousId };
 
 /** Where keys that are no settings are looked up. */
 export type StoredKeys = Pick<KeyStore, 'find' | 'isGood'>;

@@ -4,12 +4,18 @@ import { createMiddleware } from 'hono/factory';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics.ts';
 import type { HttpEnv } from './env.ts';
+import type { ClientAddress } from './forwarded.ts';
 
 /** One log line and one observation per request, when its last byte has gone or its connection is lost. */
-export function logLine(log: Logger, metrics: Metrics) {
+export function logLine(log: Logger, metrics: Metrics, addressOf: ClientAddress) {
   return createMiddleware<HttpEnv>(async (c, next) => {
     const started = performance.now();
     c.set('log', log.child({ request_id: c.get('requestId') }));
+    const peer = c.env?.incoming?.socket.remoteAddress;
+    c.set(
+      'client',
+      addressOf(peer, (name) => c.req.header(name)),
+    );
     c.set('line', {});
     c.set('secrets', []);
     const outgoing = c.env.outgoing;
@@ -25,12 +31,14 @@ function report(c: Context<HttpEnv>, metrics: Metrics, seconds: number, complete
   const { status } = c.res;
   const route = routeOf(c.req.path);
   const principal = c.get('principal');
+  const client = c.get('client');
   metrics.request(route, method, status, seconds);
   const fields = {
     method,
     path: route === 'other' ? c.req.path.slice(0, 200) : c.req.path.slice(0, 500),
     status,
     ms: Math.round(seconds * 10_000) / 10,
+    ...(client !== undefined && { client }),
     ...(principal && { principal: shortHash(principal.id) }),
     ...c.get('line'),
     ...(!complete && { aborted: true }),

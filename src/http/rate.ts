@@ -1,7 +1,9 @@
 import { createMiddleware } from 'hono/factory';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { AppError } from '../errors.ts';
+import type { Principal } from '../sandbox/key.ts';
 import type { HttpEnv } from './env.ts';
+import { anonymousId } from './identity.ts';
 
 /** Requests per minute; 0 = no limit. */
 export interface RateLimits {
@@ -18,12 +20,17 @@ export function rateLimit({ each, total }: RateLimits) {
   const own = limiter(each, 'You sent');
   const all = limiter(total, 'All clients together sent');
   return createMiddleware<HttpEnv>(async (c, next) => {
-    const refusal = (await own?.(c.get('principal').id)) ?? (await all?.(''));
+    const refusal = (await own?.(callerOf(c.get('principal'), c.get('client')))) ?? (await all?.(''));
     const isMessage = c.req.path === '/mcp' && c.req.method === 'POST';
     if (refusal && !isMessage) throw refusal;
     c.set('refusal', refusal);
     await next();
   });
+}
+
+/** Without keys all are one principal; their addresses tell them apart. */
+function callerOf({ id }: Principal, client = ''): string {
+  return id === anonymousId ? `${id}@${client}` : id;
 }
 
 /** Counts a request of a name; what it is refused with when there are too many. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../errors.ts';
 import type { KeyScope } from './key.ts';
+import { migrate } from './migrations.ts';
 import { makeStateDirectory, onState } from './state-directory.ts';
 
 /** A key that was made with `berth key create`. Times are milliseconds since the epoch. */
@@ -26,12 +27,6 @@ export interface StoredKey {
 
 export type NewKey = Pick<StoredKey, 'name' | 'scopes' | 'templates' | 'users' | 'expires'>;
 
-const schema = `
-  CREATE TABLE IF NOT EXISTS keys (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, templates TEXT,
-    users TEXT, created INTEGER NOT NULL, expires INTEGER, revoked INTEGER, last_used INTEGER
-  ) STRICT;`;
-
 const prefix = 'berth_';
 /** Milliseconds for which a key's use is not noted again. */
 const noteEvery = 60_000;
@@ -41,12 +36,13 @@ export const stateFile = (directory: string): string => join(directory, 'state.s
 
 /**
  * Opens the database of a directory that is there, so that another process's short write is waited for, and reads it with
- * `first`. Throws an `AppError` for the operator where the file cannot be used.
+ * `first`, in this program's version. Throws an `AppError` for the operator where the file cannot be used.
  */
 export function openDatabase<T>(directory: string, first: (db: DatabaseSync) => T): T {
   return onState(stateFile(directory), () => {
     const db = connect(directory);
     try {
+      migrate(db);
       return first(db);
     } catch (error) {
       db.close();
@@ -87,7 +83,6 @@ export class KeyStore {
   readonly #use: StatementSync;
 
   constructor(db: DatabaseSync) {
-    db.exec(schema);
     this.#insert = db.prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)');
     this.#all = db.prepare('SELECT * FROM keys ORDER BY created, id');
     this.#bySecret = db.prepare('SELECT * FROM keys WHERE sha256 = ?');

@@ -113,11 +113,15 @@ export interface ContainerRecord {
   readonly state: 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
   /** Seconds since the epoch, by the engine's clock. */
   readonly created: number;
+  /** The volume at `/workspace`, where a list was asked for. */
+  readonly workspace?: string;
 }
 
 export interface Container {
   readonly id: string;
   readonly name: string;
+  /** True where its workspace began empty when it was opened. */
+  readonly emptied?: boolean;
   /** Starts a process as the sandbox's own user. Rejects with `sandbox_lost` when the container is gone. */
   exec(argv: readonly string[], options?: ExecOptions): Promise<Process>;
   /** Rejects with `sandbox_lost` when the container does not run, `engine_unavailable` when there are no figures. */

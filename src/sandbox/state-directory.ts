@@ -1,4 +1,6 @@
 import { accessSync, constants, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { getSystemErrorMessage } from 'node:util';
 import { AppError } from '../errors.ts';
 
@@ -16,6 +18,30 @@ export function makeStateDirectory(directory: string): void {
   });
 }
 
+/** Holds the directory until it is disposed or the process ends. Throws `conflict` while another process does. */
+export function holdState(directory: string): Disposable {
+  const path = join(directory, 'lock.sqlite');
+  const lock = onState(path, () => holdLock(path), 'it holds nothing');
+  return { [Symbol.dispose]: () => lock.close() };
+}
+
+/** An exclusive transaction that lasts as long as the process: the operating system ends it with a killed server. */
+function holdLock(path: string): DatabaseSync {
+  const lock = new DatabaseSync(path, { timeout: 2000 });
+  try {
+    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;');
+    return lock;
+  } catch (cause) {
+    lock.close();
+    if (!isBusy(cause as Error)) throw cause;
+    throw new AppError(
+      'conflict',
+      'server.state_dir: another Berth server is using this directory; stop it or choose another directory.',
+      { cause },
+    );
+  }
+}
+
 /**
  * Makes, opens or first reads a file of the state. What stands in the way becomes one sentence for the operator, which
  * names his own path: no client is there yet. Its two halves are the data `detail` and `advice`. `loss` is what nobody knows without the file.
@@ -30,7 +56,7 @@ export function onState<T>(file: string, work: () => T, loss = 'sandboxes and AP
   }
 }
 
-export function isBusy({ errcode }: Trouble): boolean {
+function isBusy({ errcode }: Trouble): boolean {
   return primary(errcode) === sqlite.busy;
 }
 

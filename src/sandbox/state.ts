@@ -1,11 +1,9 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { AppError } from '../errors.ts';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { deflated, inflated } from './deflated.ts';
 import type { Key, Scope } from './key.ts';
 import { KeyStore, openDatabase } from './key-store.ts';
-import { isBusy, makeStateDirectory, onState } from './state-directory.ts';
+import { holdState, makeStateDirectory } from './state-directory.ts';
 import { WallClock } from './wall-clock.ts';
 
 /** What the engine can't record about a sandbox. Times are milliseconds since the epoch. */
@@ -32,32 +30,13 @@ export interface CommandRow {
   readonly record: string;
 }
 
-const schema = `
-  CREATE TABLE IF NOT EXISTS instance (id TEXT NOT NULL, secret BLOB NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS sandboxes (
-    handle TEXT PRIMARY KEY, principal TEXT NOT NULL, scope_kind TEXT NOT NULL, scope_id TEXT NOT NULL,
-    template TEXT NOT NULL, volume TEXT NOT NULL UNIQUE, state TEXT NOT NULL, created INTEGER NOT NULL,
-    last_used INTEGER NOT NULL, expires INTEGER, lost TEXT NOT NULL,
-    UNIQUE (principal, scope_kind, scope_id)
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS commands (
-    handle TEXT NOT NULL REFERENCES sandboxes (handle) ON DELETE CASCADE,
-    command_id TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (handle, command_id)
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS shells (
-    handle TEXT PRIMARY KEY REFERENCES sandboxes (handle) ON DELETE CASCADE, snapshot BLOB NOT NULL
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS mcp_sessions (
-    id TEXT PRIMARY KEY, principal TEXT NOT NULL, initialize TEXT NOT NULL, last_used INTEGER NOT NULL
-  ) STRICT;`;
-
 /**
  * The embedded database under `state_dir`. Every change is written before it is acted on; it survives a kill of the
  * server. One server at a time holds it; a second one is refused with `conflict`.
  */
 export class State implements Disposable {
   readonly #db: DatabaseSync;
-  readonly #lock: DatabaseSync;
+  readonly #lock: Disposable;
   readonly #statements = new Map<string, StatementSync>();
   /** Names this installation's containers and volumes among those of others on the same engine. */
   readonly instance: string;
@@ -66,17 +45,16 @@ export class State implements Disposable {
   readonly #secret: Uint8Array;
   readonly #clock = new WallClock();
 
-  constructor(directory: string) {
+  /** `shared`: beside a server that may use the directory, for a short look or change. */
+  constructor(directory: string, { shared = false }: { shared?: boolean } = {}) {
     makeStateDirectory(directory);
-    const lock = join(directory, 'lock.sqlite');
-    this.#lock = onState(lock, () => holdLock(lock), 'it holds nothing');
+    this.#lock = shared ? { [Symbol.dispose]: () => {} } : holdState(directory);
     try {
       [this.#db, this.keys, this.instance, this.#secret] = openDatabase(directory, (db) => {
-        db.exec(schema);
         return [db, new KeyStore(db), ...identityOf(db)];
       });
     } catch (error) {
-      this.#lock.close();
+      this.#lock[Symbol.dispose]();
       throw error;
     }
   }
@@ -174,6 +152,22 @@ export class State implements Disposable {
     this.#prepare('DELETE FROM sandboxes WHERE handle = ?').run(handle);
   }
 
+  /** Notes that a workspace is about to be removed, so that a later server may finish it. */
+  doom(volume: string): void {
+    this.#prepare('INSERT OR IGNORE INTO doomed VALUES (?)').run(volume);
+  }
+
+  /** Takes that back, or notes that it is gone. */
+  spare(volume: string): void {
+    this.#prepare('DELETE FROM doomed WHERE volume = ?').run(volume);
+  }
+
+  doomed(): string[] {
+    return this.#prepare('SELECT volume FROM doomed')
+      .all()
+      .map((row) => row['volume'] as string);
+  }
+
   count(): number {
     return Number(this.#prepare("SELECT count(*) AS n FROM sandboxes WHERE principal <> ''").get()?.['n']);
   }
@@ -245,7 +239,7 @@ export class State implements Disposable {
 
   [Symbol.dispose](): void {
     this.#db.close();
-    this.#lock.close();
+    this.#lock[Symbol.dispose]();
   }
 }
 
@@ -255,23 +249,6 @@ function identityOf(db: DatabaseSync): [string, Uint8Array] {
   const [id, secret] = [randomBytes(5).toString('hex'), randomBytes(32)];
   db.prepare('INSERT INTO instance VALUES (?, ?)').run(id, secret);
   return [id, secret];
-}
-
-/** An exclusive transaction that lasts as long as the process: the operating system ends it with a killed server. */
-function holdLock(path: string): DatabaseSync {
-  const lock = new DatabaseSync(path, { timeout: 2000 });
-  try {
-    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;');
-    return lock;
-  } catch (cause) {
-    lock.close();
-    if (!isBusy(cause as Error)) throw cause;
-    throw new AppError(
-      'conflict',
-      'server.state_dir: another Berth server is using this directory; stop it or choose another directory.',
-      { cause },
-    );
-  }
 }
 
 function toRow(row: Record<string, unknown> | undefined): SandboxRow | undefined {

@@ -136,7 +136,8 @@ const leftOut = [
   'usr/share/locale/*',
 ];
 const leftOutToo = [
-  'usr/share/man/*',
+  // Its directories stay: packages make links there and fail where they are missing.
+  'usr/share/man/*/*',
   'usr/share/info/*',
   'usr/share/doc/*/*[!t]',
   'dev/*',

@@ -227,11 +227,11 @@ describe('a sandbox behind an allow-list', { timeout: 180_000 }, () => {
       ])
         await denied(`curl -sSfg --noproxy '' http://${host}/`, /was refused/);
     });
-    test('a name that does not exist, which is no refusal', async () => {
+    test('a name that does not exist, which is told', async () => {
       const { code, out, cause } = await sh('curl -sS -w %{http_code} http://gone.test/; false');
       assert.equal(code, 1);
       assert.equal(out, 'gone.test:80 could not be reached: its name cannot be resolved.\n502');
-      assert.equal(cause, undefined);
+      assert.equal(cause?.message, 'gone.test:80 could not be reached: its name cannot be resolved.');
     });
     test('and nothing was connected to but the origin', () => {
       const hosts = new Set(origin.requests.map((line) => line.replace(/^\S+ ([^/]+).*/, '$1')));

@@ -33,7 +33,7 @@ for (const [host, status] of [
   test(`Host ${host} is answered ${status}`, async () => {
     const allowed_hosts = 'box.internal:3000,*.example.org';
     await using server = await startServer({
-      config: { server: { allowed_hosts, public_url: 'https://chat.example.com/x' } },
+      config: { auth: { mode: 'none' }, server: { allowed_hosts, public_url: 'https://chat.example.com/x' } },
     });
     assert.equal((await withHost(server.mcp, host)).status, status);
   });

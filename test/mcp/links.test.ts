@@ -195,7 +195,9 @@ test('an upload that is too long is refused before it is read', async () => {
 });
 
 test('links stand on server.public_url, and the log keeps no link that works', async () => {
-  await using server = await startServer({ config: { server: { public_url: 'https://files.example.com/berth/' } } });
+  await using server = await startServer({
+    config: { auth: { mode: 'none' }, server: { public_url: 'https://files.example.com/berth/' } },
+  });
   const { share } = await sandbox(server, { 'a.txt': 'a' });
   const link = await share('a.txt');
   assert.match(link, /^https:\/\/files\.example\.com\/berth\/s\//);

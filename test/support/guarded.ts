@@ -47,8 +47,8 @@ export async function testGuard(policy = testPolicy, engine = findEngine(process
 }
 
 /** A runtime that reaches the engine through a guard and no other way. */
-export async function guardedRuntime() {
+export async function guardedRuntime(policy = testPolicy) {
   const instance = newInstance();
-  const guard = await testGuard();
+  const guard = await testGuard(policy);
   return { instance, guard, runtime: testRuntime({ instance, host: `unix://${guard.socket}` }) };
 }

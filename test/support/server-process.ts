@@ -12,6 +12,8 @@ export class ServerProcess implements AsyncDisposable {
   readonly #state = mkdtempSync(join(tmpdir(), 'berth-test-'));
   /** Lines of its log that are errors, and what it wrote besides its log; the first hundred. */
   readonly complaints: string[] = [];
+  /** Events that its log told since its last start. */
+  events: string[] = [];
   #child: ChildProcess | undefined;
   #url = '';
 
@@ -53,8 +55,11 @@ export class ServerProcess implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
+    this.events = [];
     this.#url = await listening(child, (line) => {
       const complains = !line.startsWith('{') || /"level":"(error|fatal)"/.test(line);
+      const event = /"event":"([^"]+)"/.exec(line)?.[1];
+      if (event !== undefined) this.events.push(event);
       if (complains && this.complaints.length < 100) this.complaints.push(line);
     });
   }

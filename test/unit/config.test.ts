@@ -589,3 +589,15 @@ describe('the generated files', () => {
     for (const row of rows) assert.match(row, /^\| `[a-z_.<>]+` \| .+ \| .+ \| .+[.–] \|$/, row);
   });
 });
+
+describe('hosts that no sandbox could ever reach are refused', () => {
+  const load = (host: string) =>
+    loadConfig({
+      env: {},
+      overrides: [{ key: 'templates.base.allow_hosts', value: JSON.stringify([host]), flag: '--test' }],
+    });
+  for (const host of ['pypi.org:8443', 'localhost', 'a.localhost', '127.0.0.1', '10.0.0.7', '169.254.169.254', '::1'])
+    it(host, () => assert.throws(() => load(host), /expected a list of public host names without a port/));
+  for (const host of ['pypi.org', '*.pypi.org', '*', '1.1.1.1', '2606:4700::1111'])
+    it(`${host} is taken`, () => void load(host));
+});

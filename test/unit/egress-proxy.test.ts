@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { connectTo } from '../../src/egress/connect.ts';
@@ -14,7 +15,7 @@ import { eventually } from '../support/run.ts';
 
 const slowPort = 81;
 const addresses = ['151.101.0.223', '151.101.64.223', '151.101.128.223', '151.101.192.223'];
-const policy = { hosts: ['web.test', 'slow.test'], ports: [80, 443, slowPort], bytes: 1e8 };
+const policy = { hosts: ['web.test', 'slow.test', 'gone.test'], ports: [80, 443, slowPort], bytes: 1e8 };
 const get = (path: string, headers = '') => `GET http://web.test${path} HTTP/1.1\r\nHost: web.test\r\n${headers}\r\n`;
 const connecting = 'CONNECT web.test:443 HTTP/1.1\r\nHost: web.test:443\r\n\r\n';
 const goodbye = 'Connection: close\r\n';
@@ -79,11 +80,16 @@ class Upstream implements AsyncDisposable {
 describe('the proxy', { timeout: 30_000 }, () => {
   const directory = mkdtempSync(join(tmpdir(), 'berth-proxy-'));
   const upstream = new Upstream();
-  const log = createLogger({ level: 'silent', format: 'json' });
+  const logged: Record<string, unknown>[] = [];
+  const sink = new Writable({ write: (chunk, _, done) => (logged.push(JSON.parse(String(chunk))), done()) });
+  const log = createLogger({ level: 'warn', format: 'json' }, sink);
   const doors = new Doors({
     directory,
     log,
-    resolve: async (host) => addresses.slice(0, host === 'slow.test' ? 4 : 1),
+    resolve: async (host) => {
+      if (host === 'gone.test') throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' });
+      return addresses.slice(0, host === 'slow.test' ? 4 : 1);
+    },
     connect: (_address, port) => upstream.dial(port === slowPort ? 1000 : 0),
   });
   let door: EgressDoor;
@@ -138,6 +144,23 @@ describe('the proxy', { timeout: 30_000 }, () => {
     await sleep(100);
     assert.equal(upstream.dialled, 0);
   });
+
+  for (const request of [
+    'GET http://gone.test/ HTTP/1.1\r\nHost: gone.test\r\n\r\n',
+    'CONNECT gone.test:80 HTTP/1.1\r\n\r\n',
+  ])
+    test(`what is not reached by ${request.slice(0, 7).trim()} is told to the sandbox and to the log`, async () => {
+      const since = performance.now();
+      logged.splice(0);
+      assert.deepEqual(statuses(await said(request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))), [502]);
+      const message = 'gone.test:80 could not be reached: its name cannot be resolved.';
+      assert.deepEqual(
+        door.denials(since).map((denial) => denial.message),
+        [message],
+      );
+      const [line] = logged.filter(({ event }) => event === 'egress.failed');
+      assert.deepEqual([line?.['target'], line?.['reason']], ['gone.test:80', 'its name cannot be resolved']);
+    });
 
   test('opens a tunnel in a connection that was answered before', async () => {
     const socket = client();

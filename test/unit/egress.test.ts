@@ -5,6 +5,7 @@ import { Gate, matches } from '../../src/egress/gate.ts';
 import { passedOn } from '../../src/egress/headers.ts';
 import { Ledger } from '../../src/egress/ledger.ts';
 import { Pace } from '../../src/egress/pace.ts';
+import { proxyVariables } from '../../src/sandbox/network/egress.ts';
 import { parseAuthority, parseForward } from '../../src/egress/target.ts';
 
 const own: ReadonlySet<string> = new Set(['203.0.112.7', '2a00:1:2:3:0:0:0:4']);
@@ -68,6 +69,11 @@ const open = [
   '2606:4700::1111',
   '2a04:4e42::223',
 ];
+
+test('a sandbox asks no proxy for itself', () => {
+  for (const name of ['NO_PROXY', 'no_proxy'])
+    assert.deepEqual(proxyVariables[name]?.split(','), ['localhost', '127.0.0.1', '::1', '0.0.0.0', 'berth']);
+});
 
 describe('addresses', () => {
   for (const [address, kind] of forbidden)

@@ -56,6 +56,30 @@ const refused = (given: unknown): string => {
   assert.fail('it was accepted');
 };
 
+test('VOLUMEs of an image are in the body, and no others', () => {
+  const labels = { 'berth.sandbox': 'red-fox' };
+  const spec = { ...data, name: volume, labels, volume: { name: volume, labels }, shell: '/bin/bash' };
+  const volumes = ['/data', '/tmp'];
+  const wanted = JSON.parse(JSON.stringify(createBody(spec, { ...placement, imageVolumes: volumes }))) as Body;
+  assert.deepEqual(acceptedContainer(wanted, policy, volumes), wanted);
+  assert.deepEqual(wanted['HostConfig'].Mounts[2], {
+    Type: 'tmpfs',
+    Target: '/data',
+    TmpfsOptions: { SizeBytes: 64 * MiB, Mode: 0o1777 },
+  });
+  assert.throws(() => acceptedContainer(wanted, policy), /HostConfig\.Mounts/);
+  assert.throws(() => acceptedContainer(body(), policy, volumes), /HostConfig\.Mounts/);
+  assert.throws(
+    () =>
+      acceptedContainer(
+        changed((given) => (given['HostConfig'].Mounts[2].TmpfsOptions.SizeBytes *= 2), wanted),
+        policy,
+        volumes,
+      ),
+    /HostConfig\.Mounts/,
+  );
+});
+
 const host = (key: string, value: unknown): [string, (body: Body) => void] => [
   `HostConfig.${key} = ${JSON.stringify(value)}`,
   (it) => (it['HostConfig'][key] = value),

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { buffer, text } from 'node:stream/consumers';
 import { createBody } from '../../src/docker/spec.ts';
-import { specOf } from '../support/docker-runtime.ts';
+import { specOf, testImage } from '../support/docker-runtime.ts';
 import { type TestGuard, testGuard } from '../support/guarded.ts';
 
 const own = 'a'.repeat(64);
@@ -36,6 +36,7 @@ function fakeEngine(): Server {
       if (request.url === `/exec/${privileged}/json`) {
         return answer.end(JSON.stringify({ ContainerID: own, ProcessConfig: { privileged: true } }));
       }
+      if (request.url?.startsWith('/images/berth/')) return answer.end(JSON.stringify({ Id: 'sha256:0', Config: {} }));
       answer.setHeader('set-cookie', 'x=1');
       return answer.end('{}');
     });
@@ -185,7 +186,7 @@ describe('the guard’s wire', () => {
       );
     assert.deepEqual(lines(), []);
     assert.match(await post('/containers/create?name=berth-abc-box', body), /^HTTP\/1\.1 200 /);
-    assert.deepEqual(lines(), ['POST /containers/create?name=berth-abc-box']);
+    assert.deepEqual(lines(), [`GET /images/${testImage}/json`, 'POST /containers/create?name=berth-abc-box']);
   });
 
   test('starts no privileged process, whoever has made it', { timeout: 10_000 }, async () => {

@@ -516,7 +516,7 @@ test('the end of a session removes the container of a sandbox keyed by it, and n
   assert.deepEqual([engine.removed, engine.volumesRemoved], [[handle], []]);
 });
 
-test('a new server adopts what runs, removes what it does not know, and says what ended meanwhile', async (t) => {
+test('a new server adopts what runs, removes what never started, keeps what it does not know, and says what ended meanwhile', async (t) => {
   const { pool, engine, state } = bench(t);
   const handles = await Promise.all(['a', 'b'].map(async (id) => (await pool.acquire(chat(id))).workspace.handle));
   await pool[Symbol.asyncDispose]();
@@ -530,13 +530,16 @@ test('a new server adopts what runs, removes what it does not know, and says wha
   engine.records = [
     record(handles[0] ?? '', 'running'),
     record(handles[1] ?? '', 'exited'),
-    record('sb_stranger', 'created'),
+    record('sb_half', 'created'),
+    record('sb_stranger', 'running'),
+    record('sb_other', 'exited'),
   ];
-  engine.volumes = ['vol-stranger', state.get(handles[0] ?? '')?.volume ?? ''];
+  state.doom('vol-doomed');
+  engine.volumes = ['vol-stranger', 'vol-doomed', state.get(handles[0] ?? '')?.volume ?? ''];
   const next = server(t, { engine, state });
   const [adopted, reopened] = [await next.acquire(chat('a')), await next.acquire(chat('b'))];
-  assert.deepEqual(engine.removed.sort(), [handles[1], 'sb_stranger'].sort());
-  assert.deepEqual(engine.volumesRemoved, ['vol-stranger']);
+  assert.deepEqual(engine.removed.sort(), [handles[1], 'sb_half'].sort());
+  assert.deepEqual([engine.volumesRemoved, state.doomed()], [['vol-doomed'], []]);
   assert.deepEqual([adopted.workspace.handle, reopened.workspace.handle], handles);
   assert.deepEqual(adopted.lost, []);
   assert.match(reopened.lost[0] ?? '', /its container ended while the server was down/);
@@ -545,13 +548,28 @@ test('a new server adopts what runs, removes what it does not know, and says wha
 
 test('what an earlier server left and the engine does not let go of keeps nobody from anything', async (t) => {
   const { engine, state } = bench(t);
-  engine.records = [{ id: 'x', name: 'x', labels: {}, state: 'exited', created: 0 }];
+  engine.records = [{ id: 'x', name: 'x', labels: {}, state: 'created', created: 0 }];
   engine.volumes = ['mounted elsewhere'];
+  state.doom('mounted elsewhere');
   engine.refusal = new AppError('internal', 'The container engine could not remove a workspace; the log says why.');
   const next = server(t, { engine, state });
   await using lease = await next.acquire(chat('a'));
   assert.deepEqual(engine.opened, [lease.workspace.handle]);
   assert.deepEqual([engine.removed, engine.volumesRemoved], [[], []]);
+  assert.deepEqual(state.doomed(), ['mounted elsewhere']);
+});
+
+test('a container that runs though an older state has its sandbox asleep is adopted, with the workspace it has', async (t) => {
+  const { pool, engine, state } = bench(t);
+  const { handle } = await used(pool, 'a');
+  await pool[Symbol.asyncDispose]();
+  state.update({ ...state.get(handle)!, state: 'idle' });
+  const labels = { 'berth.sandbox': handle };
+  engine.records = [{ id: handle, name: handle, labels, state: 'running', created: 0, workspace: 'vol-later' }];
+  engine.forget();
+  await using lease = await server(t, { engine, state }).acquire(chat('a'));
+  assert.deepEqual([lease.workspace.handle, engine.opened, engine.removed], [handle, [], []]);
+  assert.deepEqual([state.get(handle)?.state, state.get(handle)?.volume], ['live', 'vol-later']);
 });
 
 for (const [what, act] of [

@@ -27,6 +27,8 @@ export interface SessionHost extends AsyncDisposable {
   carry(): Promise<Uint8Array | undefined>;
   /** True where the shell began with what was carried. */
   readonly restored: boolean;
+  /** True where commands or terminals had been begun before this server came. */
+  readonly used?: boolean;
   /** Gives the clause for `closed`. */
   endsBecause?(why: string): void;
   /** Resolves with a clause such as `its container ended` when the sandbox can't be used any more. */
@@ -87,6 +89,7 @@ class Host implements SessionHost, LinkEvents {
   readonly #store: CommandStore | undefined;
   readonly #log: Logger;
   restored = false;
+  used = false;
   readonly shell: Shell;
   readonly terminals: Terminals;
   readonly closed: Promise<string>;
@@ -141,6 +144,7 @@ class Host implements SessionHost, LinkEvents {
   }
 
   attached(greeting: Greeting, first: boolean): void {
+    if (first) this.used = greeting.highest > 0;
     const inherited = first ? loadNotes(this.#store, bootName(greeting.boot)) : undefined;
     this.#runner.attached(greeting, inherited);
     this.terminals.attached(greeting, inherited);

@@ -33,7 +33,8 @@ export const egressPaths = {
 } as const;
 
 const proxy = `http://127.0.0.1:${egressPaths.port}`;
-const direct = 'localhost,127.0.0.1,::1';
+/** A sandbox's own names: no proxy leads there. `berth` is its host name. */
+const direct = 'localhost,127.0.0.1,::1,0.0.0.0,berth';
 
 /** What pip, npm, git, curl, apt and Node look at. */
 export const proxyVariables: Readonly<Record<string, string>> = {

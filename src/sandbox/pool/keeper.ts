@@ -5,7 +5,7 @@ import { isWorking, type Live, type Opener } from './live.ts';
 import { reconcile } from './reconcile.ts';
 import { containerName, newVolume, type Roster } from './roster.ts';
 import type { Container, ContainerRecord, Runtime } from '../runtime.ts';
-import { lostBecause, shellAfterWake } from './sentences.ts';
+import { filesLost, lostBecause, shellAfterWake } from './sentences.ts';
 import type { SandboxRow, State } from '../state.ts';
 import { nobody } from './warm.ts';
 import { Timers } from '../shell/timers.ts';
@@ -35,6 +35,8 @@ export interface KeeperOptions {
 
 /** Milliseconds that a removed container's calls get to hear of it. */
 const deathNotice = 2000;
+
+const alarming = new Set(['sandbox.lost', 'workspace.lost']);
 
 /** The steps of a sandbox's life. Each is to be run as the entry's `step`. */
 export class Keeper {
@@ -208,8 +210,9 @@ export class Keeper {
     this.save(entry, { state: 'live' });
     try {
       const live = await this.#options.opener.open(entry.row, this.#options.closing);
-      entry.tell(lost.length > 0 ? [...lost, shellAfterWake(live.restored ?? false)] : []);
+      entry.tell(lost.length > 0 ? afterWake(lost, live) : []);
       this.save(entry, { lost: [] });
+      if (lost.length > 0 && live.emptied) this.#log('workspace.lost', entry);
       this.#log('sandbox.started', entry, { template: entry.row.template, woken: lost.length > 0 });
       return live;
     } catch (error) {
@@ -283,10 +286,13 @@ export class Keeper {
     return record && runtime.container(record);
   }
 
-  /** A workspace that the engine does not let go of is nobody's from now on; the next server removes it. */
+  /** A workspace that the engine does not let go of is marked as nobody's; the next server removes it. */
   async #removeWorkspace(row: SandboxRow): Promise<void> {
+    const { runtime, state } = this.#options;
+    state.doom(row.volume);
     try {
-      await this.#options.runtime.removeVolume(row.volume);
+      await runtime.removeVolume(row.volume);
+      state.spare(row.volume);
     } catch (err) {
       this.#options.log.warn({ event: 'workspace.remove_failed', sandbox: row.handle, err });
     }
@@ -310,11 +316,21 @@ export class Keeper {
       this.save(entry, { state: 'idle', lost: [lostBecause('its container ended while the server was down')] });
       roster.settle(entry);
     }
-    for (const [row, record] of found) if (row.principal !== nobody) roster.remember(row).found = record;
+    for (const [row, record] of found) if (row.principal !== nobody) this.#find(row, record);
+  }
+
+  #find(row: SandboxRow, record: ContainerRecord): void {
+    const entry = this.#options.roster.remember(row);
+    entry.row = { ...entry.row, state: row.state, volume: row.volume };
+    entry.found = record;
   }
 
   #log(event: string, entry: Entry, more: Record<string, unknown> = {}): void {
-    const level = 'err' in more || event === 'sandbox.lost' ? 'warn' : 'info';
+    const level = 'err' in more || alarming.has(event) ? 'warn' : 'info';
     this.#options.log[level]({ event, sandbox: entry.row.handle, ...more });
   }
+}
+
+function afterWake(lost: readonly string[], live: Live): string[] {
+  return [...(live.emptied ? filesLost(lost) : lost), shellAfterWake(live.restored ?? false)];
 }

@@ -13,6 +13,10 @@ export interface Live extends AsyncDisposable {
   readonly closed: Promise<string>;
   /** What the idle shell needs to go on in another container, within 2 s; undefined: nothing is to be had. Never rejects. */
   carry?(): Promise<Uint8Array | undefined>;
+  /** Whether somebody had this adopted sandbox before: commands were begun or files made. */
+  used?(): Promise<boolean>;
+  /** True where the workspace began empty with this container. */
+  readonly emptied?: boolean;
   /** True where the shell began with what another container's had. */
   readonly restored?: boolean;
   /** Gives the clause that `closed` resolves with when the sandbox ends next, for whoever is at work in it. */

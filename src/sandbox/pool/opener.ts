@@ -185,6 +185,8 @@ export class SandboxOpener implements Opener {
       endsBecause: (why) => host.endsBecause?.(why),
       carry: () => host.carry(),
       restored: host.restored,
+      emptied: container.emptied ?? false,
+      used: async () => host.used === true || (await hasFiles(container)),
       claimedBy: (owner) => this.#live(owner, parts),
       [Symbol.asyncDispose]: async () => await held[Symbol.asyncDispose](),
     };
@@ -253,6 +255,18 @@ export class SandboxOpener implements Opener {
       ...(template.runtime === undefined ? {} : { runtime: template.runtime }),
       ...(profile === undefined ? {} : { seccomp: profile }),
     };
+  }
+}
+
+/** Also true where that cannot be found out. */
+async function hasFiles(container: Container): Promise<boolean> {
+  const look = '[ -z "$(find /workspace ! -type d 2>/dev/null | head -n 1)" ] && command -v find >/dev/null';
+  try {
+    await using process = await container.exec(['/bin/sh', '-c', look]);
+    await Promise.all([process.stdout.cancel(), process.stderr.cancel()]);
+    return (await process.wait()) !== 0;
+  } catch {
+    return true;
   }
 }
 

@@ -1,8 +1,17 @@
 import { AppError } from '../../errors.ts';
 
-/** Told to the model after a wake; `why` is a clause. */
+const kept = '; the files under /workspace are kept';
+
+/** Told to the model after a wake; `why` is a clause. That files are kept is taken back by `filesLost`. */
 export function lostBecause(why: string): string {
-  return `The sandbox was started anew because ${why}: background processes, terminals and /tmp are gone; the files under /workspace are kept.`;
+  return `The sandbox was started anew because ${why}: background processes, terminals and /tmp are gone${kept}.`;
+}
+
+/** The same sentences for a wake that found no workspace. */
+export function filesLost(lost: readonly string[]): string[] {
+  const gone =
+    'The files under /workspace are lost: the volume that held them was removed on the host, and the workspace is empty now.';
+  return [...lost.map((sentence) => sentence.replace(kept, '')), gone];
 }
 
 /** Told after that. */

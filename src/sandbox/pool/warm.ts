@@ -83,12 +83,21 @@ export class WarmPool {
     try {
       const spec = await opener.specOf(row);
       if (record.labels['berth.spec'] !== spec) throw new Error('its template or image has changed');
-      this.#keep({ row, spec, live: await opener.adopt(row, record, closing) });
+      const live = await opener.adopt(row, record, closing);
+      if (await live.used?.()) await this.#leave(row, live);
+      else this.#keep({ row, spec, live });
     } catch (err) {
       log.info({ event: 'warm.dropped', sandbox: row.handle, err });
       await this.#options.runtime.container(record).remove();
       await this.forget(row);
     }
+  }
+
+  /** An older state takes a sandbox for ready that has become somebody's. It is kept, and given to nobody. */
+  async #leave(row: SandboxRow, live: Live): Promise<void> {
+    this.#options.log.warn({ event: 'warm.not_ours', sandbox: row.handle, volume: row.volume });
+    this.#options.state.remove(row.handle);
+    await live[Symbol.asyncDispose]();
   }
 
   /** Replaces ready sandboxes whose image has been rebuilt since they started. */
@@ -156,6 +165,7 @@ export class WarmPool {
   #keep(ready: Ready): void {
     const { template } = ready.row;
     this.#ready.set(template, [...(this.#ready.get(template) ?? []), ready]);
+    this.#options.log.info({ event: 'warm.ready', sandbox: ready.row.handle, template });
     detached(
       ready.live.closed.then(() => this.#died(ready)),
       this.#options.log,
