@@ -81,6 +81,16 @@ const mcp = z.strictObject({
     5,
     'Seconds without news after which a call that asked for progress tells that it goes on.',
   ),
+  structured: setting(
+    oneOf(['auto', 'always', 'never']),
+    'auto',
+    'Whether results have a structured form beside the text: `auto` leaves it out for Open WebUI and `text_clients`.',
+  ),
+  text_clients: setting(
+    list(text('a client’s name', /^[^\p{Cc}]{1,200}$/u), 'client names'),
+    ['claude-code', 'Visual Studio Code'],
+    'Clients, as they name themselves, that show the structured form in the text’s place: they get the text alone.',
+  ),
 });
 
 const auth = z.strictObject({

@@ -13,10 +13,11 @@ import { chatOf } from './chat-api.ts';
 import { ChatStatus } from './chat-status.ts';
 import type { McpContext } from './context.ts';
 import { Heartbeat, type SendProgress } from './heartbeat.ts';
-import { forOpenWebUi, isOpenWebUi } from './open-webui.ts';
+import { isOpenWebUi } from './open-webui.ts';
 import { respondError } from './response.ts';
 import { mayCall, type Hinted } from './rights.ts';
 import { runTool } from './run-tool.ts';
+import { shownTo, type ClientProgram } from './shown-to.ts';
 import { oneLine } from './text.ts';
 import { detached } from '../detached.ts';
 
@@ -53,13 +54,14 @@ export function createMcpServer(ctx: McpContext, tracker: CallTracker): McpServe
   ctx.extra?.extend(mcp);
   mcp.server.registerCapabilities({ tools: { listChanged: false } });
   mcp.server.setRequestHandler('tools/list', (_request, call) => ({ tools: tools.filter(callableBy(call)) }));
-  mcp.server.setRequestHandler('tools/call', (request, call) => callTool(ctx, tracker, request.params, call));
+  mcp.server.setRequestHandler('tools/call', (request, call) => callTool(ctx, tracker, mcp, request.params, call));
   return mcp;
 }
 
 async function callTool(
   ctx: McpContext,
   tracker: CallTracker,
+  mcp: McpServer,
   params: { name: string; arguments?: Record<string, unknown> | undefined },
   call: ServerContext,
 ): Promise<CallToolResult | InputRequiredResult> {
@@ -79,12 +81,19 @@ async function callTool(
     const onProgress = progressOf(heartbeat, status);
     const request = { ...(onProgress && { onProgress }), ...caller, args: params.arguments, ...side, chat };
     const result = await runTool(tool, request, ctx);
-    return isOpenWebUi(caller.principal, side.hints.header)
-      ? forOpenWebUi(result, call.sessionId === undefined)
-      : result;
+    return shownTo(clientOf(mcp, call), result, ctx.config.mcp);
   } finally {
     end();
   }
+}
+
+function clientOf({ server }: McpServer, call: ServerContext): ClientProgram {
+  const headers = call.http?.req?.headers;
+  return {
+    name: server.getClientVersion()?.name,
+    openWebUi: isOpenWebUi(callerOf(call).principal, (name) => headers?.get(name)),
+    modern: call.sessionId === undefined,
+  };
 }
 
 function transportSide(call: ServerContext, tracker: CallTracker) {
