@@ -26,6 +26,7 @@ import type { Logger } from './log.ts';
 import type { McpExtra } from './mcp/context.ts';
 import type { SessionStore } from './mcp/sessions.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
+import { SessionTrail } from './mcp/session-trail.ts';
 import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
 import { PreviewDoor } from './previews/door.ts';
@@ -83,6 +84,7 @@ export function createApp(ctx: AppContext): App {
   const links = new Links(ctx.linkKey, keyLookup(config.auth.keys, ctx.keys));
   const previews = config.previews.enabled && ctx.previews ? previewDoor(ctx, ctx.previews, registry) : undefined;
   const endpoint = new McpEndpoint({
+    trail: new SessionTrail(),
     config,
     log,
     sandboxes,

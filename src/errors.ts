@@ -10,6 +10,7 @@ export const errorTable = {
   cancelled: { http: 499, rpc: -32099 },
   internal: { http: 500, rpc: -32603 },
   unsupported: { http: 501, rpc: -32601 },
+  application_unavailable: { http: 502, rpc: -32056 },
   engine_unavailable: { http: 503, rpc: -32050 },
   image_missing: { http: 503, rpc: -32051 },
   sandbox_lost: { http: 503, rpc: -32052 },

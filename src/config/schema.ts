@@ -76,6 +76,24 @@ const server = z.strictObject({
   strict: setting(flag, false, 'Refuse to start on a host that `berth doctor` finds unsafe.'),
 });
 
+const mcp = z.strictObject({
+  heartbeat: setting(
+    seconds(0.1, 250),
+    5,
+    'Seconds without news after which a call that asked for progress tells that it goes on.',
+  ),
+  structured: setting(
+    oneOf(['auto', 'always', 'never']),
+    'auto',
+    'Whether results have a structured form beside the text: `auto` leaves it out for Open WebUI and `text_clients`.',
+  ),
+  text_clients: setting(
+    list(text('a client’s name', /^[^\p{Cc}]{1,200}$/u), 'client names'),
+    ['claude-code', 'Visual Studio Code'],
+    'Clients, as they name themselves, that show the structured form in the text’s place: they get the text alone.',
+  ),
+});
+
 const auth = z.strictObject({
   mode: optional(
     oneOf(['none', 'keys']),
@@ -394,6 +412,7 @@ const previews = z.strictObject({
 /** Every setting, with its default, description and check. */
 export const schema = z.strictObject({
   server: server.prefault({} as never),
+  mcp: mcp.prefault({}),
   auth: auth.prefault({}),
   open_webui: openWebUi.prefault({}),
   oidc: oidc.prefault({}),

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import { AppError } from '../errors.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
 
 /** A file that came with a chat's messages. */
 export interface Attachment {
@@ -62,12 +62,12 @@ export class ChatApi {
     const answer = await fetch(`${this.#ref.url}/api/v1/${path}`, { ...init, headers, redirect: 'error' }).catch(
       (cause: unknown) => {
         if (init.signal?.aborted) throw cause;
-        throw new AppError('engine_unavailable', 'The chat application cannot be reached from here.', { cause });
+        throw new AppError('application_unavailable', 'The chat application cannot be reached from here.', { cause });
       },
     );
     if (answer.ok) return answer;
     await answer.body?.cancel();
-    throw new AppError('not_found', `The chat application refused to give that (status ${answer.status}).`);
+    throw refusal(answer.status);
   }
 }
 
@@ -109,6 +109,19 @@ function attachmentOf(file: StoredFile): Attachment | undefined {
 
 function idIn(url: unknown): string | undefined {
   return typeof url === 'string' ? /(?:^|\/files\/)([0-9a-f-]{36})(?:\/|$)/.exec(url)?.[1] : undefined;
+}
+
+/** What a status of the application says to the caller; any other is its own trouble. */
+const refusals: Readonly<Record<number, readonly [ErrorCode, string]>> = {
+  401: ['forbidden', 'The chat application does not let this user have that'],
+  403: ['forbidden', 'The chat application does not let this user have that'],
+  404: ['not_found', 'The chat application does not know that'],
+  429: ['busy', 'The chat application takes no more requests for now'],
+};
+
+function refusal(status: number): AppError {
+  const [code, what] = refusals[status] ?? ['application_unavailable', 'The chat application failed'];
+  return new AppError(code, `${what} (status ${status}).`);
 }
 
 function unreadable(): AppError {

@@ -13,6 +13,7 @@ import type { Links } from '../sandbox/files/links.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { ListedTool } from './define-tool.ts';
 import type { SessionStore } from './sessions.ts';
+import type { SessionTrail } from './session-trail.ts';
 import type { ToolSet } from './tool-set.ts';
 
 /** What the protocol side needs of the server around it. */
@@ -26,6 +27,7 @@ export interface McpContext {
   readonly links: Links;
   /** Absent: there are no previews. */
   readonly previewLinks?: PreviewLinks;
+  readonly trail: SessionTrail;
   /** Absent: sessions end with the server. */
   readonly sessionStore?: SessionStore;
   draining(): boolean;

@@ -16,17 +16,17 @@ export function isOpenWebUi(principal: Principal, header: (name: string) => stri
 }
 
 /**
- * A result as Open WebUI can show it: without the structured form, which it would print after the text, and short
- * enough for its client. Its versions of the 2025 era show a picture to the reader and an embedded one to the model;
- * later ones (`modern`) give both the picture.
+ * A result as Open WebUI can show it: short enough for its client. Its versions of the 2025 era show a picture to the
+ * reader and an embedded one to the model; later ones (`modern`) give both the picture.
  */
 export function forOpenWebUi(result: CallToolResult, modern: boolean): CallToolResult {
-  const { structuredContent: _, ...rest } = result;
-  const shown = modern ? { ...rest, content: rest.content.filter((item) => !isEmbeddedPicture(item)) } : rest;
-  const [first, ...others] = shown.content;
-  if (first?.type !== 'text' || sizeOf(shown.content) <= longest) return shown;
+  const shown = modern ? { ...result, content: result.content.filter((item) => !isEmbeddedPicture(item)) } : result;
+  if (sizeOf([shown.content, shown.structuredContent]) <= longest) return shown;
+  const { structuredContent: _, ...rest } = shown;
+  const [first, ...others] = rest.content;
+  if (first?.type !== 'text' || sizeOf(rest.content) <= longest) return rest;
   const note = others.length > 0 ? dropped(others) : '';
-  return { ...shown, content: [{ type: 'text', text: shortened(note + first.text) }] };
+  return { ...rest, content: [{ type: 'text', text: shortened(note + first.text) }] };
 }
 
 function isEmbeddedPicture(item: ContentBlock): boolean {
@@ -38,7 +38,7 @@ function dropped(content: readonly ContentBlock[]): string {
   return `[note: what goes with this text (${size}) is too much for the chat; make it smaller, or hand it over by share_file]\n`;
 }
 
-function sizeOf(content: readonly ContentBlock[]): number {
+function sizeOf(content: unknown): number {
   return Buffer.byteLength(JSON.stringify(content));
 }
 

@@ -1,10 +1,11 @@
 import type { CallToolResult, ContentBlock } from '@modelcontextprotocol/server';
 import type { AppError } from '../errors.ts';
+import { shownFields } from './structured.ts';
 import { grouped, lines, readable } from './text.ts';
 
 /** What a tool's handler gives back; `respond` makes the wire result of it. */
 export interface ToolResult {
-  /** For programs. Strings here are exact: nothing is stripped. */
+  /** For programs, and for clients that show nothing else: see `shownFields`. */
   readonly structured: Record<string, unknown>;
   /** For a reader who gets nothing else. */
   readonly text?: string;
@@ -14,7 +15,7 @@ export interface ToolResult {
   readonly notes?: readonly string[];
   /** Images and resources, after the text. */
   readonly content?: readonly ContentBlock[];
-  /** Keeps terminal escapes in the text. */
+  /** Keeps terminal escapes in the text and the structured form. */
   readonly raw?: boolean;
   /** A word for the metrics; absent = `ok`. */
   readonly outcome?: string;
@@ -25,14 +26,13 @@ const maxText = 4 * 1024 * 1024;
 
 /** The one exit for results: bounds, redacts and strips what the model sees. `secrets` are strings no result may show. */
 export function respond(result: ToolResult, lost: readonly string[], secrets: readonly string[]): CallToolResult {
-  const notes = [...lost, ...(result.notes ?? [])].map((note) => `[note: ${note}]`);
+  const notes = [...lost, ...(result.notes ?? [])];
+  const told = notes.map((note) => `[note: ${note}]`);
   const shown = result.raw ? (result.text ?? '') : readable(result.text ?? '');
-  const text = lines(bound(shown, maxText), readable(lines(...notes)), statusLine(result.status));
-  const structured = lost.length > 0 ? { ...result.structured, lost } : result.structured;
-  return redact(
-    { content: [{ type: 'text', text }, ...(result.content ?? [])], structuredContent: structured },
-    secrets,
-  );
+  const text = lines(bound(shown, maxText), readable(lines(...told)), statusLine(result.status));
+  const fields = lost.length > 0 ? { ...result.structured, lost } : result.structured;
+  const structuredContent = shownFields(fields, notes, result.raw ?? false);
+  return redact({ content: [{ type: 'text', text }, ...(result.content ?? [])], structuredContent }, secrets);
 }
 
 /** Errors carry their stable `code` for programs and in the last line. */

@@ -1,12 +1,13 @@
 import type { CallToolResult } from '@modelcontextprotocol/server';
 import { AppError, isDraining, toAppError } from '../errors.ts';
 import { withCallContext } from '../sandbox/call-context.ts';
-import type { Principal } from '../sandbox/key.ts';
+import type { Key, Principal } from '../sandbox/key.ts';
 import type { Lease } from '../sandbox/sandboxes.ts';
 import type { ChatApi } from './chat-api.ts';
 import type { Tool } from './define-tool.ts';
 import { mayCall, mayOnlyLook } from './rights.ts';
 import type { McpContext } from './context.ts';
+import { earlierSandbox } from './session-trail.ts';
 import { linker } from './linker.ts';
 import { respond, respondError } from './response.ts';
 import { resolveScope, type ScopeHints } from './scope.ts';
@@ -57,11 +58,20 @@ async function attempt(tool: Tool, request: CallRequest, ctx: McpContext) {
     if (reason instanceof AppError && !isDraining(reason)) throw reason;
     // A caller who has gone reads nothing: the next one is told.
     const lost = request.signal.aborted && !isDraining(reason) ? [] : leases.flatMap((lease) => lease.lost);
-    return { result: respond(result, lost, request.secrets), outcome: result.outcome ?? 'ok' };
+    const notes = [...(result.notes ?? []), ...scopeNotes(call.key, leases, ctx)];
+    return { result: respond({ ...result, notes }, lost, request.secrets), outcome: result.outcome ?? 'ok' };
   } catch (thrown) {
     const error = request.signal.reason instanceof AppError ? request.signal.reason : thrown;
     return { result: failure(error, tool, request), outcome: toAppError(error).code };
   }
+}
+
+/** Where a session keys the sandbox: what a client that opens one per call must know. */
+function scopeNotes({ principal, scope }: Key, leases: readonly Lease[], { trail }: McpContext): string[] {
+  const handle = leases[0]?.workspace.handle;
+  if (scope.kind !== 'session' || handle === undefined) return [];
+  const earlier = trail.step(principal.id, scope.id, handle);
+  return earlier === undefined ? [] : [earlierSandbox(earlier)];
 }
 
 function failure(error: unknown, tool: Tool, request: CallRequest): CallToolResult {

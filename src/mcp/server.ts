@@ -12,10 +12,12 @@ import type { Principal } from '../sandbox/key.ts';
 import { chatOf } from './chat-api.ts';
 import { ChatStatus } from './chat-status.ts';
 import type { McpContext } from './context.ts';
-import { forOpenWebUi, isOpenWebUi } from './open-webui.ts';
+import { Heartbeat, type SendProgress } from './heartbeat.ts';
+import { isOpenWebUi } from './open-webui.ts';
 import { respondError } from './response.ts';
 import { mayCall, type Hinted } from './rights.ts';
 import { runTool } from './run-tool.ts';
+import { shownTo, type ClientProgram } from './shown-to.ts';
 import { oneLine } from './text.ts';
 import { detached } from '../detached.ts';
 
@@ -52,13 +54,14 @@ export function createMcpServer(ctx: McpContext, tracker: CallTracker): McpServe
   ctx.extra?.extend(mcp);
   mcp.server.registerCapabilities({ tools: { listChanged: false } });
   mcp.server.setRequestHandler('tools/list', (_request, call) => ({ tools: tools.filter(callableBy(call)) }));
-  mcp.server.setRequestHandler('tools/call', (request, call) => callTool(ctx, tracker, request.params, call));
+  mcp.server.setRequestHandler('tools/call', (request, call) => callTool(ctx, tracker, mcp, request.params, call));
   return mcp;
 }
 
 async function callTool(
   ctx: McpContext,
   tracker: CallTracker,
+  mcp: McpServer,
   params: { name: string; arguments?: Record<string, unknown> | undefined },
   call: ServerContext,
 ): Promise<CallToolResult | InputRequiredResult> {
@@ -72,34 +75,51 @@ async function callTool(
   const end = tracker.begin();
   try {
     const side = transportSide(call, tracker);
+    using heartbeat = heartbeatOf(call, ctx.config.mcp.heartbeat * 1000);
     const chat = chatOf(ctx.config, caller.userToken, side.hints.header);
     await using status = chat && ctx.config.open_webui.progress ? new ChatStatus(chat, caller.log) : undefined;
-    const onProgress = status && ((_: number, line: string) => status.report(line));
+    const onProgress = progressOf(heartbeat, status);
     const request = { ...(onProgress && { onProgress }), ...caller, args: params.arguments, ...side, chat };
     const result = await runTool(tool, request, ctx);
-    return isOpenWebUi(caller.principal, side.hints.header)
-      ? forOpenWebUi(result, call.sessionId === undefined)
-      : result;
+    return shownTo(clientOf(mcp, call), result, ctx.config.mcp);
   } finally {
     end();
   }
 }
 
-function transportSide(call: ServerContext, tracker: CallTracker) {
-  const { _meta: meta, signal, notify } = call.mcpReq;
+function clientOf({ server }: McpServer, call: ServerContext): ClientProgram {
   const headers = call.http?.req?.headers;
-  const token = meta?.progressToken;
-  const onProgress = (progress: number, message: string) =>
-    detached(
-      notify({ method: 'notifications/progress', params: { progressToken: token!, progress, message } }).catch(
-        () => {},
-      ),
-    );
+  return {
+    name: server.getClientVersion()?.name,
+    openWebUi: isOpenWebUi(callerOf(call).principal, (name) => headers?.get(name)),
+    modern: call.sessionId === undefined,
+  };
+}
+
+function transportSide(call: ServerContext, tracker: CallTracker) {
+  const { _meta: meta, signal } = call.mcpReq;
+  const headers = call.http?.req?.headers;
   return {
     signal: AbortSignal.any([signal, tracker.signal]),
     hints: { header: (name: string) => headers?.get(name), meta, sessionId: call.sessionId },
-    ...(token !== undefined && { onProgress }),
   };
+}
+
+/** Where the client asked for progress. */
+function heartbeatOf({ mcpReq: { _meta: meta, notify } }: ServerContext, silence: number): Heartbeat | undefined {
+  const progressToken = meta?.progressToken;
+  if (progressToken === undefined) return undefined;
+  const send = (progress: number, message: string) => {
+    const params = { progressToken, progress, message };
+    detached(notify({ method: 'notifications/progress', params }).catch(() => {}));
+  };
+  return new Heartbeat(send, silence);
+}
+
+/** The client that asked is told; else the chat. */
+function progressOf(heartbeat: Heartbeat | undefined, status: ChatStatus | undefined): SendProgress | undefined {
+  if (heartbeat) return (progress, message) => heartbeat.report(progress, message);
+  return status && ((_, line) => status.report(line));
 }
 
 /** Packs the caller for the SDK's pass-through of auth information. */

@@ -50,7 +50,8 @@ async function application() {
         events.push(JSON.parse(body));
         return void json(true);
       }
-      response.writeHead(404).end();
+      const [, status] = /^\/api\/v1\/chats\/status-(\d+)$/.exec(asked.url ?? '') ?? [];
+      response.writeHead(Number(status ?? 404)).end();
     })();
   });
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
@@ -89,15 +90,25 @@ test('only the files that are asked for', async () => {
   assert.equal(result?.content?.[0]?.text, '[0 files · 3 attached to the chat]');
 });
 
-test('another’s chat, and a chat application that is gone, are a sentence', async () => {
-  using app = await application();
-  await using server = await startServer(settings(app.url));
-  const foreign = await openSession(server, { ...headers, 'x-openwebui-chat-id': '../users' });
-  const refused = (await foreign.call('fetch_attachments')).result?.content?.[0]?.text;
-  assert.equal(refused, 'The chat application refused to give that (status 404).\n[error · not_found]');
+for (const [chat, sentence, code] of [
+  ['../users', 'The chat application does not know that (status 404).', 'not_found'],
+  ['status-401', 'The chat application does not let this user have that (status 401).', 'forbidden'],
+  ['status-403', 'The chat application does not let this user have that (status 403).', 'forbidden'],
+  ['status-429', 'The chat application takes no more requests for now (status 429).', 'busy'],
+  ['status-500', 'The chat application failed (status 500).', 'application_unavailable'],
+] as const)
+  test(`a chat application that answers ${chat} is told as ${code}`, async () => {
+    using app = await application();
+    await using server = await startServer(settings(app.url));
+    const session = await openSession(server, { ...headers, 'x-openwebui-chat-id': chat });
+    const told = (await session.call('fetch_attachments')).result?.content?.[0]?.text;
+    assert.equal(told, `${sentence}\n[error · ${code}]`);
+  });
+
+test('a chat application that is gone is a sentence, and not the engine', async () => {
   await using other = await startServer(settings('http://127.0.0.1:9'));
   const gone = (await (await openSession(other, headers)).call('fetch_attachments')).result?.content?.[0]?.text;
-  assert.equal(gone, 'The chat application cannot be reached from here.\n[error · engine_unavailable]');
+  assert.equal(gone, 'The chat application cannot be reached from here.\n[error · application_unavailable]');
 });
 
 test('without open_webui.url there is no such tool; without a user’s token there is a sentence', async () => {

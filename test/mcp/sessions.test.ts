@@ -30,7 +30,7 @@ test('initialize with a version of the other era gets one of its own', async () 
 
 for (const [params, message] of [
   [{ protocolVersion: 5 }, '`protocolVersion` must be a string, got 5.'],
-  [{ protocolVersion: null }, '`protocolVersion` must be a string, got null.'],
+  [{ protocolVersion: null }, '`protocolVersion` is required by initialize: expected a string, got nothing.'],
   [{}, '`protocolVersion` is required by initialize: expected a string, got nothing.'],
   [
     { protocolVersion: '2025-11-25', capabilities: {} },

@@ -54,7 +54,7 @@ test('a long output says how many bytes are left out', () =>
     assert.equal(fields(answer)['stdout_size'], 1234577);
   }));
 
-test('bytes that are no UTF-8 are declared, and terminal escapes are stripped from the text only', () =>
+test('bytes that are no UTF-8 are declared, and terminal escapes are stripped unless they are asked for', () =>
   withSession(async (session) => {
     const binary = await session.call('execute_command', { command: 'hex 61ff5c0a' });
     assert.equal(fields(binary)['stdout'], 'a\\xff\\\\\n');
@@ -64,9 +64,10 @@ test('bytes that are no UTF-8 are declared, and terminal escapes are stripped fr
       'a\\xff\\\\\n[note: the output is not UTF-8: bytes are shown as \\xNN and backslashes are doubled]\n[exit 0 · 0.05 s · /workspace]',
     );
     const coloured = await session.call('execute_command', { command: 'hex 1b5b33316d7265641b5b306d0a' });
-    assert.equal(fields(coloured)['stdout'], '\u001b[31mred\u001b[0m\n');
+    assert.equal(fields(coloured)['stdout'], 'red\n');
     assert.equal(text(coloured), 'red\n[exit 0 · 0.05 s · /workspace]');
     const raw = await session.call('execute_command', { command: 'hex 1b5b33316d7265641b5b306d0a', raw: true });
+    assert.equal(fields(raw)['stdout'], '\u001b[31mred\u001b[0m\n');
     assert.equal(text(raw), '\u001b[31mred\u001b[0m\n[exit 0 · 0.05 s · /workspace]');
     const bar = await session.call('execute_command', { command: 'hex 2031250d313030250a' });
     assert.match(text(bar) ?? '', /^100%\n\[exit 0/);

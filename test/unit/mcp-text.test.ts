@@ -66,18 +66,29 @@ test('a status line cannot be broken by what a container says', () => {
 test('what was lost at a wake comes before the other notes and is structured, too', () => {
   const result = respond({ structured: {}, text: 'out', notes: ['a note'], status: ['ok'] }, ['Two jobs ended.'], []);
   assert.deepEqual(texts(result), ['out\n[note: Two jobs ended.]\n[note: a note]\n[ok]']);
-  assert.deepEqual(result.structuredContent, { lost: ['Two jobs ended.'] });
+  assert.deepEqual(result.structuredContent, { lost: ['Two jobs ended.'], notes: ['Two jobs ended.', 'a note'] });
 });
 
-test('raw keeps escapes in the text; structured strings are exact in any case', () => {
+test('escapes stand in text and fields only if they are asked for, and a file’s content is exact', () => {
   const escape = '\u001b[31mred';
-  assert.deepEqual(texts(respond({ structured: {}, text: escape, status: ['ok'], raw: true }, [], [])), [
-    `${escape}\n[ok]`,
-  ]);
-  assert.deepEqual(
-    respond({ structured: { stdout: escape }, text: escape, status: ['ok'] }, [], []).structuredContent,
-    { stdout: escape },
-  );
+  const structured = { stdout: escape, metadata: {}, content: escape };
+  const exact = respond({ structured, text: escape, status: ['ok'], raw: true }, [], []);
+  assert.deepEqual(texts(exact), [`${escape}\n[ok]`]);
+  assert.deepEqual(exact.structuredContent, structured);
+  const shown = respond({ structured, text: escape, status: ['ok'] }, [], []);
+  assert.deepEqual(shown.structuredContent, { ...structured, stdout: 'red' });
+});
+
+test('the structured form has the notes, and of a long command the beginning and the length, wherever it stands', () => {
+  const command = `${'a'.repeat(199)}😀${'b'.repeat(3000)}`;
+  const structured = { command, sessions: [{ command, cols: 80 }] };
+  const { structuredContent } = respond({ structured, status: ['ok'], notes: ['one\u001b[1m'] }, [], []);
+  const beginning = `${'a'.repeat(199)}… (3,201 characters in all)`;
+  assert.deepEqual(structuredContent, {
+    command: beginning,
+    sessions: [{ command: beginning, cols: 80 }],
+    notes: ['one'],
+  });
 });
 
 test('a secret is redacted wherever it stands, escaped or not', () => {

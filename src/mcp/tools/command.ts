@@ -14,14 +14,14 @@ const commandId = z.string().min(1).max(64).optional();
 const raw = z
   .boolean()
   .optional()
-  .describe('Keep terminal escape sequences and every state of a progress bar in the text.');
+  .describe('Keep terminal escape sequences and control characters, and every state of a progress bar in the text.');
 
 const executeCommand = defineTool({
   name: 'execute_command',
   title: 'Run a command',
   description: `Run a bash command in your sandbox: a private Linux computer with one persistent shell. Directory, variables, functions, virtualenvs and background jobs stay for your next call, so cd and export work as at a terminal. Files live under /workspace.
 A non-zero exit code is a normal result. Commands run one after another. A command that takes long: pass wait, the call returns early with status "running" (or "queued", with what runs before it) and a command_id for check_command and stop_command. A program that needs a keyboard or a screen (vim, top, a REPL, a password prompt): start_shell_session. To write a file with exact content: upload_file or edit_file.
-Long output shows its first and its last part around a line that tells how many bytes are left out; write to a file what you need whole. Output that is not UTF-8 has each such byte as \\xNN and each backslash doubled, and stdout_encoding or stderr_encoding is "escaped". The text leaves out terminal escapes and what a carriage return wrote over unless raw is true, and shows other control characters as pictures like ␀; structured stdout and stderr are exact.`,
+Long output shows its first and its last part around a line that tells how many bytes are left out; write to a file what you need whole. Output that is not UTF-8 has each such byte as \\xNN and each backslash doubled, and stdout_encoding or stderr_encoding is "escaped". Terminal escapes are left out unless raw is true, and in the text what a carriage return wrote over; other control characters are shown as pictures like ␀.`,
   input: {
     command: wellFormed(z.string()).describe('Bash script, one line or many.'),
     timeout: z.number().positive().optional().describe('Seconds until the command is interrupted; the shell stays.'),
