@@ -229,7 +229,21 @@ export interface TerminalRead {
   readonly exitCode: number | null;
 }
 
+export interface SentInput {
+  /** It went in as one paste. */
+  readonly pasted: boolean;
+  /**
+   * Bytes of a line above the 4,095 that the kernel keeps of one for a program that reads lines; `null` where none is, or
+   * the program is known to read keys by itself.
+   */
+  readonly longLine: number | null;
+}
+
 export interface TerminalReadOptions {
+  /**
+   * Absent: the screen while a full-screen program holds it, and the screen with the scrollback since the last read where
+   * the cursor went elsewhere than to the next line; otherwise streaming.
+   */
   readonly mode?: 'streaming' | 'snapshot';
   readonly maxBytes?: number;
   readonly snapshotSize?: number;
@@ -241,8 +255,11 @@ export interface TerminalReadOptions {
 
 export interface TerminalsPort {
   start(options?: { cols?: number; rows?: number; command?: string; cwd?: string }): Promise<TerminalInfo>;
-  /** Text as typed; `keys` are names (`ctrl-c`, `up`, `f5`), sent after `input`. A newline is added unless `raw` or only keys. */
-  send(id: string, input: { input?: string; raw?: boolean; keys?: readonly string[] }): Promise<void>;
+  /**
+   * Text as typed; `keys` are names (`ctrl-c`, `up`, `f5`), sent after `input`. A newline is added unless `raw` or only
+   * keys. Where the program has turned bracketed paste on, text of several lines or with tabs is a paste unless `raw`.
+   */
+  send(id: string, input: { input?: string; raw?: boolean; keys?: readonly string[] }): Promise<SentInput>;
   read(id: string, options?: TerminalReadOptions): Promise<TerminalRead>;
   resize(id: string, cols: number, rows: number): Promise<void>;
   list(): Promise<TerminalInfo[]>;

@@ -116,7 +116,7 @@ function recordedTerminals({ handle, terminals }: Workspace, recorder: Recorder)
     },
     async send(id, input) {
       tapes.get(id)?.heard();
-      await terminals.send(id, input);
+      return await terminals.send(id, input);
     },
     read: (id, options) => terminals.read(id, options),
     async resize(id, cols, rows) {
