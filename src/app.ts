@@ -26,6 +26,7 @@ import type { SessionStore } from './mcp/sessions.ts';
 import { McpEndpoint } from './mcp/endpoint.ts';
 import { toolSet, unknownTools } from './mcp/tool-set.ts';
 import { createMetrics } from './metrics.ts';
+import { paneRoutes } from './open-terminal/routes.ts';
 import { Links } from './sandbox/files/links.ts';
 import type { Sandboxes } from './sandbox/sandboxes.ts';
 
@@ -92,7 +93,9 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));
   hono.use(originCheck(config.server), bearerFromProtocol());
   const { requests_per_minute: each, total_requests_per_minute: total } = config.limits;
-  hono.use(authenticate(config, ctx.keys), permit(), rateLimit({ each, total }));
+  const bounded = [permit(), rateLimit({ each, total })] as const;
+  hono.route('/', paneRoutes({ config, sandboxes, version: ctx.version, keys: ctx.keys, bounded }));
+  hono.use(authenticate(config, ctx.keys), ...bounded);
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));
   hono.route('/', terminalRoutes({ sandboxes }));

@@ -76,6 +76,31 @@ export interface CommandPage {
   readonly background: boolean;
 }
 
+/** A command as a list shows it. */
+export interface CommandBrief {
+  readonly commandId: string;
+  readonly command: string;
+  readonly status: CommandStatus;
+  readonly exitCode: number | null;
+  readonly cwd: string;
+  /** Seconds since its end; undefined while it runs, and of one that never ran. */
+  readonly endedFor: number | undefined;
+  /** Bytes written so far. */
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+/**
+ * A look at a running sandbox that counts as no use of it: nothing is audited or limited, and the sandbox is idled out as
+ * if nobody had looked. For what a screen shows by itself, never for what somebody asked for.
+ */
+export interface Glance {
+  readonly handle: string;
+  readonly shell: Pick<ShellPort, 'check' | 'cwd'> & { commands(): readonly CommandBrief[] };
+  readonly terminals: Pick<TerminalsPort, 'list'>;
+  readonly files: Pick<FilesPort, 'stat' | 'list' | 'open'>;
+}
+
 export interface RunOptions {
   /** Seconds until the command is interrupted. Absent: the configured default; above the cap: refused. */
   readonly timeout?: number;

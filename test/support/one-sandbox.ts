@@ -20,6 +20,8 @@ export function oneSandbox(workspace: Pick<Workspace, 'handle'> & Partial<Worksp
     end: refuse,
     ownerOf: async () => undefined,
     status: async () => null,
+    glance: () => null,
+    has: () => true,
     recreate: refuse,
     detach: refuse,
     health: async () => ({ engine: null, sandboxes: { known: 1, running: 1, limit: 1 }, shellAlive: true }),

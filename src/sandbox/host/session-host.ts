@@ -16,7 +16,7 @@ import type { ShellPort, TerminalsPort } from '../workspace.ts';
 
 /** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
 export interface SessionHost extends AsyncDisposable {
-  readonly shell: ShellPort;
+  readonly shell: ShellPort & Pick<Shell, 'commands'>;
   readonly terminals: TerminalsPort;
   /** What keeps the sandbox from being idled out. Rejects `timeout` and `sandbox_lost`. */
   activity(): Promise<Activity>;

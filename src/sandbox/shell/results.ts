@@ -1,5 +1,5 @@
 import type { Command } from './command.ts';
-import type { CommandPage, CommandResult } from '../workspace.ts';
+import type { CommandBrief, CommandPage, CommandResult } from '../workspace.ts';
 
 /** The command as it stands: ended, or still running. */
 export function commandResult(command: Command): CommandResult {
@@ -16,6 +16,20 @@ export function commandResult(command: Command): CommandResult {
     ...(cause && { cause }),
     shellRestarted: command.shellRestarted,
     background: command.background,
+  };
+}
+
+/** What a list says of a command. */
+export function commandBrief(command: Command): CommandBrief {
+  return {
+    commandId: command.id,
+    command: command.text,
+    status: command.status,
+    exitCode: command.exitCode,
+    cwd: command.cwd,
+    endedFor: command.endedFor,
+    stdout: command.stdout.kept.total,
+    stderr: command.stderr.kept.total,
   };
 }
 

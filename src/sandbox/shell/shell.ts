@@ -1,10 +1,10 @@
 import { AppError, isDraining } from '../../errors.ts';
 import type { Command } from './command.ts';
-import { commandPage, commandResult } from './results.ts';
+import { commandBrief, commandPage, commandResult } from './results.ts';
 import { checkOffset, checkSeconds, checkWait, commandBytes } from './shell-arguments.ts';
 import type { ShellRunner } from './shell-runner.ts';
 import { Timers } from './timers.ts';
-import type { CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
+import type { CommandBrief, CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
 
 export interface ShellLimits {
   /** Seconds a command may run unless the call says otherwise, and at most. */
@@ -81,6 +81,11 @@ export class Shell implements ShellPort {
 
   async reset(): Promise<void> {
     await this.#runner.reset();
+  }
+
+  /** The commands that are known, whoever gave them. */
+  commands(): CommandBrief[] {
+    return this.#runner.commands().map(commandBrief);
   }
 
   /** The server lets go: calls in flight return what there is. */
