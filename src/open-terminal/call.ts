@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import type { Context } from 'hono';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { readJson } from '../http/body.ts';
 import type { Glance, Workspace } from '../sandbox/workspace.ts';
