@@ -4,15 +4,30 @@ import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import type { CommandBrief, CommandPage, CommandResult, CommandStatus, Output } from '../sandbox/workspace.ts';
-import { bodyOf, flagOf, glanceOf, inSandbox, numberOf, optional, type PaneContext } from './call.ts';
+import {
+  absolute,
+  bodyOf,
+  flagOf,
+  glanceOf,
+  inSandbox,
+  leaseOf,
+  numberOf,
+  optional,
+  type PaneContext,
+} from './call.ts';
+import { BesideCommands, type BesideCommand } from './beside.ts';
 import type { Directories } from './directories.ts';
 import type { PaneEnv } from './env.ts';
 import { pack, unpack } from './offsets.ts';
 
-export interface ProcessContext {
+export interface ProcessOptions {
   readonly sandboxes: Sandboxes;
   readonly config: Config;
   readonly directories: Directories;
+}
+
+interface ProcessContext extends ProcessOptions {
+  readonly beside: BesideCommands;
 }
 
 const defaultWait = 30;
@@ -35,14 +50,27 @@ const states: Record<CommandStatus, 'running' | 'done' | 'killed'> = {
   sandbox_lost: 'killed',
 };
 
-/** Commands in the shell that remembers: those of the panes' tools and those of MCP alike. */
-export function processRoutes(ctx: ProcessContext): Hono<PaneEnv> {
+/** Commands in the shell that remembers, those of the panes' tools and those of MCP alike, and those beside it. */
+export function processRoutes(options: ProcessOptions): Hono<PaneEnv> {
+  const ctx = { ...options, beside: new BesideCommands() };
   return new Hono<PaneEnv>()
-    .get('/execute', (c) => c.json(listed(glanceOf(ctx.sandboxes, c)?.shell.commands() ?? [])))
+    .get('/execute', (c) => c.json(listOf(ctx, c)))
     .post('/execute', (c) => run(ctx, c))
     .get('/execute/:id/status', (c) => status(ctx, c))
     .post('/execute/:id/input', (c) => input(ctx, c))
     .delete('/execute/:id', (c) => kill(ctx, c));
+}
+
+function listOf({ sandboxes, beside }: ProcessContext, c: PaneContext): object[] {
+  const glance = glanceOf(sandboxes, c);
+  if (!glance) return [];
+  const others = beside.of(glance.handle).filter(({ endedFor = 0 }) => endedFor <= listedFor);
+  return [...listed(glance.shell.commands()), ...others.map(besideBrief)];
+}
+
+function besideBrief({ id, command, isRunning, wasKilled, exitCode }: BesideCommand) {
+  const state = isRunning ? 'running' : wasKilled ? 'killed' : 'done';
+  return { id, command, status: state, exit_code: exitCode, log_path: '' };
 }
 
 function listed(commands: readonly CommandBrief[]): object[] {
@@ -57,19 +85,49 @@ function listed(commands: readonly CommandBrief[]): object[] {
     }));
 }
 
-async function run({ sandboxes, config, directories }: ProcessContext, c: PaneContext): Promise<Response> {
+async function run({ sandboxes, config, directories, beside }: ProcessContext, c: PaneContext): Promise<Response> {
   const { command, cwd, env } = await bodyOf(c, execRequest);
   const most = Math.min(longestWait, config.shell.max_timeout);
   const wait = Math.min(numberOf(c, 'wait', 0, longestWait, defaultWait), most);
   const tail = numberOf(c, 'tail', 1, 1e9, undefined);
   const script = cwd === undefined && env === undefined ? command : inSubshell(command, cwd, env);
-  return await inSandbox(sandboxes, c, async ({ handle, shell }) => {
-    const go = directories.take(handle);
-    const text = go === undefined ? script : `cd -- ${quoted(go)} 2>/dev/null\n${script}`;
-    // A tool call that is given up leaves its command to run: its list shows it.
-    const result = await shell.run(text, { wait });
-    return c.json(processOf(result, outputOf(result), pack(result.stdout.total, result.stderr.total), tail));
-  });
+  await using lease = await leaseOf(sandboxes, c);
+  const { handle, shell } = lease.workspace;
+  if (
+    sandboxes
+      .glance(c.get('key'))
+      ?.shell.commands()
+      .some((one) => one.status === 'running')
+  ) {
+    const there = cwd === undefined ? await shell.cwd() : absolute(cwd);
+    // Its own hold: it outlasts this call.
+    const started = await beside.start(await leaseOf(sandboxes, c), besideScript(command, env), command, there);
+    await started.within(wait);
+    return c.json({ ...besideOf(started, 0, tail), note: besideNote });
+  }
+  const go = directories.take(handle);
+  const text = go === undefined ? script : `cd -- ${quoted(go)} 2>/dev/null\n${script}`;
+  // A tool call that is given up leaves its command to run: its list shows it.
+  const result = await shell.run(text, { wait });
+  return c.json(processOf(result, outputOf(result), pack(result.stdout.total, result.stderr.total), tail));
+}
+
+const besideNote =
+  'The shell is busy with another command, so this one ran beside it: it does not know the variables of the shell, and leaves none.';
+
+function besideScript(command: string, env: Record<string, string> = {}): string {
+  return (
+    Object.entries(env)
+      .map(([name, value]) => `export ${name}=${quoted(value)}\n`)
+      .join('') + command
+  );
+}
+
+function besideOf(one: BesideCommand, offset: number, tail: number | undefined): object {
+  const data = one.from(offset).toString();
+  const output = data === '' ? [] : [{ type: 'output', data }];
+  const shown = tail === undefined ? output : output.slice(-tail);
+  return { ...besideBrief(one), cwd: one.cwd, output: shown, next_offset: one.total, truncated: false };
 }
 
 /** Its directory and variables are its own; a later command knows nothing of them. */
@@ -119,8 +177,14 @@ function entry(type: Entry['type'], bytes: Uint8Array): Entry {
 }
 
 /** Reads nothing away: each reader keeps an offset. Without `wait` it counts as no use of the sandbox. */
-async function status({ sandboxes, config }: ProcessContext, c: PaneContext): Promise<Response> {
+async function status(ctx: ProcessContext, c: PaneContext): Promise<Response> {
+  const { sandboxes, config } = ctx;
   const id = c.req.param('id') ?? '';
+  const other = besideNamed(ctx, c);
+  if (other) {
+    await other.within(numberOf(c, 'wait', 0, longestWait, 0));
+    return c.json(besideOf(other, numberOf(c, 'offset', 0, 1e15, 0), numberOf(c, 'tail', 1, 1e9, undefined)));
+  }
   const glance = glanceOf(sandboxes, c);
   const brief = glance?.shell.commands().find(({ commandId }) => commandId === id);
   if (!glance || !brief) throw unknownProcess();
@@ -136,15 +200,40 @@ async function status({ sandboxes, config }: ProcessContext, c: PaneContext): Pr
   return c.json(processOf(page, output, next, numberOf(c, 'tail', 1, 1e9, undefined)));
 }
 
-async function input({ sandboxes }: ProcessContext, c: PaneContext): Promise<Response> {
-  const brief = known(sandboxes, c);
-  await bodyOf(c, z.object({ input: z.string() }));
-  if (brief.status !== 'running') throw new AppError('invalid_argument', 'The command has ended; it takes no input.');
-  const why = 'Commands have no keyboard: run the program in the Shell tab, or give it its input by a pipe or a file.';
-  throw new AppError('invalid_argument', why);
+function besideNamed({ sandboxes, beside }: ProcessContext, c: PaneContext): BesideCommand | undefined {
+  const glance = glanceOf(sandboxes, c);
+  return glance ? beside.of(glance.handle).find(({ id }) => id === c.req.param('id')) : undefined;
 }
 
-async function kill({ sandboxes }: ProcessContext, c: PaneContext): Promise<Response> {
+async function input(ctx: ProcessContext, c: PaneContext): Promise<Response> {
+  const other = besideNamed(ctx, c);
+  const isRunning = other ? other.isRunning : known(ctx.sandboxes, c).status === 'running';
+  const { input: text } = await bodyOf(c, z.object({ input: z.string().max(1_000_000) }));
+  if (!isRunning) throw new AppError('invalid_argument', 'The command has ended; it takes no input.');
+  if (!other) {
+    const why =
+      'A command in the shell has no keyboard: run the program in the Shell tab, or give it its input by a pipe or a file.';
+    throw new AppError('invalid_argument', why);
+  }
+  const typed = { input: expanded(text), raw: true };
+  await inSandbox(ctx.sandboxes, c, ({ terminals }) => terminals.send(other.id, typed));
+  return c.json({ status: 'ok' });
+}
+
+/** Models write escapes out: `\\n` is Enter, `\\x03` is Ctrl-C. */
+function expanded(text: string): string {
+  const codes = text.replace(/\\x([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+  return codes.replace(/\\n|\r?\n/g, '\r').replaceAll('\\t', '\t');
+}
+
+async function kill(ctx: ProcessContext, c: PaneContext): Promise<Response> {
+  const { sandboxes } = ctx;
+  const other = besideNamed(ctx, c);
+  if (other) {
+    other.wasKilled = other.isRunning;
+    await inSandbox(sandboxes, c, ({ terminals }) => terminals.end(other.id));
+    return c.json({ status: 'killed' });
+  }
   const { commandId } = known(sandboxes, c);
   const signal = flagOf(c, 'force') ? 'KILL' : 'TERM';
   await inSandbox(sandboxes, c, ({ shell }) => shell.stop(commandId, signal));

@@ -51,11 +51,16 @@ function panesOf({ config, sandboxes, version, keys, bounded }: PaneOptions): Ho
   panes.route('/', skillRoutes(sandboxes));
   panes.get('/ports', (c) => c.json({ ports: [] }));
   panes.all('/proxy/:port/*', () => detail(404, 'Nothing is previewed here.'));
+  for (const path of missing)
+    panes.all(path, () => detail(501, 'This is not to be had on this computer yet; the Shell tab can do it.'));
   panes.all('/notebooks/*', () => detail(501, 'Notebooks need ipykernel, which this computer does not have.'));
   panes.all('/notebooks', () => detail(501, 'Notebooks need ipykernel, which this computer does not have.'));
   panes.all('*', () => detail(404, 'There is nothing here.'));
   return panes;
 }
+
+/** What the files of a sandbox cannot do so far; comparing is answered with 404, which the pane shows politely. */
+const missing = ['/files/delete', '/files/move', '/files/archive', '/files/matches', '/files/grep'];
 
 /** What a pane or a message asks by itself: of a GET, whatever only looks at what runs. */
 const polls =

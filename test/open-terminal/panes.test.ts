@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { after, before, suite, test } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { engine } from '../support/docker-runtime.ts';
@@ -192,6 +194,13 @@ suite('one computer for panes and MCP', () => {
       output: unknown;
     };
     assert.deepEqual(again.output, []);
+    const beside = (await ann.ask('/execute?wait=1', { command: 'pwd; read -p "name? " n; echo "<$n>"' })).body;
+    assert.match(String(beside['note']), /ran beside it/);
+    assert.equal(beside['status'], 'running');
+    await ann.ask(`/execute/${String(beside['id'])}/input`, { input: 'berth\\n' });
+    const told = (await ann.ask(`/execute/${String(beside['id'])}/status?wait=10`)).body;
+    assert.deepEqual([told['status'], told['exit_code']], ['done', 0]);
+    assert.match(JSON.stringify(told['output']), /\/workspace\/d.*<berth>/);
     assert.deepEqual((await ann.ask(`/execute/${String(id)}?force=True`, undefined, 'DELETE')).body, {
       status: 'killed',
     });
@@ -292,6 +301,27 @@ suite('the Shell tab', () => {
     back.type('echo $KEPT-$KEPT\r');
     await back.until(/yes-yes/);
     await back.close();
+  });
+
+  test('bearer mode: the key in the first frame, the user in X-User-Id', async () => {
+    const header = { authorization: `Bearer ${key}`, 'x-user-id': 'carl', 'x-terminal-context-id': `chat:${chat}` };
+    const opened = await fetch(`${server.url}/open-terminal/api/terminals`, { method: 'POST', headers: header });
+    const { id } = (await opened.json()) as { id: string };
+    const carl = await Pane.of(server.url, 'carl', chat);
+    const tab = carl.shell(id, { type: 'auth', token: key });
+    await tab.until(/\$/);
+    await tab.close();
+    // The same name proved in another way is another principal.
+    assert.equal((await carl.shell(id).closed).code, 4004);
+  });
+
+  test('sockets that prove nothing are bounded', async () => {
+    const ann = await Pane.of(server.url, 'ann', chat);
+    const silent = Array.from({ length: 64 }, () => ann.shell('term_none', null));
+    await Promise.all(silent.map(({ socket }) => once(socket, 'open')));
+    assert.equal((await ann.shell('term_none', null).closed).code, 4029);
+    silent.forEach(({ socket }) => socket.terminate());
+    await eventually(async () => (await ann.shell('term_none').closed).code === 4004);
   });
 
   test('is closed to who proves nothing, and to others as if it did not exist', async () => {

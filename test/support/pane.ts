@@ -79,7 +79,7 @@ export class ShellTab {
       }),
     );
     socket.on('error', () => {});
-    socket.once('open', () => first !== undefined && socket.send(JSON.stringify(first)));
+    socket.once('open', () => first !== null && socket.send(JSON.stringify(first)));
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       if (isBinary) this.shown += data.toString();
       else this.texts.push(data.toString());
