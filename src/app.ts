@@ -33,6 +33,7 @@ import { PreviewDoor } from './previews/door.ts';
 import { PreviewGauge } from './previews/gauge.ts';
 import { PreviewLinks, type PreviewStore } from './previews/links.ts';
 import type { AuditSink } from './sandbox/audit/audit-log.ts';
+import { paneRoutes } from './open-terminal/routes.ts';
 import { Links } from './sandbox/files/links.ts';
 import type { Sandboxes } from './sandbox/sandboxes.ts';
 
@@ -108,7 +109,10 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));
   hono.use(originCheck(config.server), bearerFromProtocol());
   const { requests_per_minute: each, total_requests_per_minute: total } = config.limits;
-  hono.use(proxyCheck(config), authenticate(config, ctx.keys), permit(), rateLimit({ each, total }));
+  hono.use(proxyCheck(config));
+  const bounded = [permit(), rateLimit({ each, total })] as const;
+  hono.route('/', paneRoutes({ config, sandboxes, version: ctx.version, keys: ctx.keys, bounded }));
+  hono.use(authenticate(config, ctx.keys), ...bounded);
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));
   hono.route('/', terminalRoutes({ sandboxes }));

@@ -144,6 +144,15 @@ const openWebUi = z.strictObject({
   ),
 });
 
+const openTerminal = z.strictObject({
+  enabled: setting(flag, true, 'Serve Open WebUI’s panes (files, shell, commands) at `/open-terminal`.'),
+  tools: setting(
+    oneOf(['native', 'minimal', 'none']),
+    'minimal',
+    'Tools the panes’ connection gives to the model: `native` is a whole set, `minimal` only shows files and uses the user’s shell, for a chat that has the MCP connection, too; `none` is the least that Open WebUI takes.',
+  ),
+});
+
 const oidc = z.strictObject({
   issuer: optional(httpUrl, 'Lets in access tokens of this OpenID Connect issuer.'),
   audience: optional(text('an audience', /\S/), 'What `aud` of a token must name; needed with `issuer`.'),
@@ -415,6 +424,7 @@ export const schema = z.strictObject({
   mcp: mcp.prefault({}),
   auth: auth.prefault({}),
   open_webui: openWebUi.prefault({}),
+  open_terminal: openTerminal.prefault({}),
   oidc: oidc.prefault({}),
   logging: logging.prefault({}),
   session: session.prefault({}),

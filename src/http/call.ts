@@ -24,5 +24,5 @@ export function inCallContext() {
 function roomOf(path: string): string {
   const [, first = '', , third = ''] = path.split('/');
   if (first === 'sandboxes') return third === 'terminals' ? 'terminal' : 'files';
-  return { s: 'share', u: 'upload', mcp: 'mcp' }[first] ?? 'other';
+  return { s: 'share', u: 'upload', mcp: 'mcp', 'open-terminal': 'open-terminal' }[first] ?? 'other';
 }

@@ -37,12 +37,17 @@ export function keyLookup(keys: readonly ApiKey[], stored?: StoredKeys): (id: st
   return (id) => ids.has(id) || (stored?.isGood(id) ?? false);
 }
 
-export function identifier(config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>, stored?: StoredKeys): Identify {
+export function identifier(
+  config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>,
+  stored?: StoredKeys,
+  more: readonly TokenUsers[] = [],
+): Identify {
   if (config.auth.mode === 'none') return async () => ({ principal: anonymous, secrets: [] });
   const find = ownerFinder(config.auth.keys, stored);
   const policy = groupPolicy(config.auth.groups);
   const users = { headers: headerUsers(config.open_webui), signed: signedUsers(config.open_webui) };
-  const tokens = [sessionTokens(config.open_webui), oidcTokens(config.oidc)].filter((kind) => kind !== undefined);
+  const known = [sessionTokens(config.open_webui), oidcTokens(config.oidc)].filter((kind) => kind !== undefined);
+  const tokens = [...known, ...more];
   return async (header) => {
     const bearer = bearerToken(header('authorization'));
     if (bearer === undefined) throw refused;

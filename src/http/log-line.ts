@@ -33,6 +33,7 @@ function report(c: Context<HttpEnv>, metrics: Metrics, seconds: number, complete
   const principal = c.get('principal');
   const client = c.get('client');
   metrics.request(route, method, status, seconds);
+  const { quiet: polled, ...line } = c.get('line');
   const fields = {
     method,
     path: route === 'other' ? c.req.path.slice(0, 200) : c.req.path.slice(0, 500),
@@ -40,10 +41,10 @@ function report(c: Context<HttpEnv>, metrics: Metrics, seconds: number, complete
     ms: Math.round(seconds * 10_000) / 10,
     ...(client !== undefined && { client }),
     ...(principal && { principal: shortHash(principal.id) }),
-    ...c.get('line'),
+    ...line,
     ...(!complete && { aborted: true }),
   };
-  const quiet = route === '/health' || route === '/ready' || route === '/metrics';
+  const quiet = polled === true || route === '/health' || route === '/ready' || route === '/metrics';
   c.get('log')[quiet ? 'debug' : 'info'](fields, 'request');
 }
 
@@ -52,6 +53,7 @@ function routeOf(path: string): string {
   if (['/mcp', '/health', '/ready', '/metrics'].includes(path)) return path;
   if (/^\/sandboxes\/[^/]+\/files(\/|$)/.test(path)) return '/sandboxes/files';
   if (/^\/sandboxes\/[^/]+\/terminals(\/|$)/.test(path)) return '/sandboxes/terminals';
+  if (path.startsWith('/open-terminal/')) return '/open-terminal';
   return 'other';
 }
 

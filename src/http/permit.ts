@@ -16,6 +16,7 @@ export function permit() {
 
 function scopesFor(path: string, onlyReads: boolean): readonly KeyScope[] {
   if (path === '/mcp') return ['tools', 'read'];
+  if (path.startsWith('/open-terminal/')) return ['tools'];
   if (path === '/metrics') return ['metrics'];
   if (/^\/sandboxes\/[^/]+\/terminals\//.test(path)) return ['terminals'];
   if (/^\/sandboxes\/[^/]+\/files(\/|$)/.test(path)) return onlyReads ? ['files', 'read'] : ['files'];

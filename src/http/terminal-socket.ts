@@ -22,30 +22,34 @@ export interface SocketOptions {
   readonly heartbeat: number;
   /** Asked at every message and heartbeat; false closes the connection. */
   readonly isGood: () => boolean;
+  /** The client prints every text frame: none is sent, and of those that come only sizes mean something. */
+  readonly plain?: boolean;
 }
 
 /**
  * Joins a terminal and a WebSocket. Binary frames are raw bytes both ways; text frames are JSON: `info` first, `exit` last
  * from here, `resize` from the client.
  */
-export function attachSocket(socket: WebSocket, watch: TerminalWatch, { heartbeat, isGood }: SocketOptions): void {
+export function attachSocket(socket: WebSocket, watch: TerminalWatch, options: SocketOptions): void {
+  const { heartbeat, isGood, plain = false } = options;
   const needGood = () => {
     if (!isGood()) throw new AppError('unauthorized', 'The key is no longer valid.');
   };
-  socket.send(JSON.stringify({ type: 'info', ...watch.info }));
-  takeInput(socket, watch, needGood);
+  if (!plain) socket.send(JSON.stringify({ type: 'info', ...watch.info }));
+  takeInput(socket, watch, needGood, plain);
   keepAlive(socket, heartbeat, needGood);
-  detached(showOutput(socket, watch));
+  detached(showOutput(socket, watch, plain));
 }
 
 /** One message at a time: the client's TCP window fills while the terminal takes no input. */
-function takeInput(socket: WebSocket, watch: TerminalWatch, needGood: () => void): void {
+function takeInput(socket: WebSocket, watch: TerminalWatch, needGood: () => void, plain: boolean): void {
+  const obeyed = plain ? resizeOnly : obey;
   let last = Promise.resolve();
   socket.on('message', (data: RawData, isBinary: boolean) => {
     socket.pause();
     last = last
       .then(needGood)
-      .then(() => (isBinary ? watch.write(bytesOf(data)) : obey(watch, String(data))))
+      .then(() => (isBinary ? watch.write(bytesOf(data)) : obeyed(watch, String(data))))
       .catch((error: unknown) => close(socket, status.policy, error))
       // Also behind a close: a paused socket would not see the other side's.
       .then(() => socket.resume());
@@ -58,6 +62,11 @@ async function obey(watch: TerminalWatch, text: string): Promise<void> {
   await watch.resize(message.data.cols, message.data.rows);
 }
 
+async function resizeOnly(watch: TerminalWatch, text: string): Promise<void> {
+  const message = control.safeParse(parseJson(text));
+  if (message.success) await watch.resize(message.data.cols, message.data.rows);
+}
+
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -66,14 +75,14 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function showOutput(socket: WebSocket, watch: TerminalWatch): Promise<void> {
+async function showOutput(socket: WebSocket, watch: TerminalWatch, plain: boolean): Promise<void> {
   try {
     for await (const bytes of watch.output) {
       if (socket.readyState !== socket.OPEN) return;
       await send(socket, bytes);
     }
     const exitCode = await watch.exited;
-    socket.send(JSON.stringify({ type: 'exit', exitCode }));
+    if (!plain) socket.send(JSON.stringify({ type: 'exit', exitCode }));
     socket.close(status.normal);
   } catch (error) {
     close(socket, status.failed, error);
@@ -106,7 +115,8 @@ function keepAlive(socket: WebSocket, heartbeat: number, needGood: () => void): 
   socket.once('close', () => clearInterval(timer));
 }
 
-function close(socket: WebSocket, code: number, error: unknown): void {
+/** Closes with a sentence as the reason. */
+export function close(socket: WebSocket, code: number, error: unknown): void {
   const message = error instanceof TypeError ? error.message : toAppError(error).message;
   socket.close(
     code,

@@ -1,6 +1,6 @@
 import type { Key, Principal } from './key.ts';
 import type { EngineInfo } from './runtime.ts';
-import type { SandboxStatus, Workspace } from './workspace.ts';
+import type { Glance, SandboxStatus, Workspace } from './workspace.ts';
 
 /** The port through which tools and routes reach sandboxes; `pool.ts` is behind it. */
 export interface Sandboxes {
@@ -14,6 +14,10 @@ export interface Sandboxes {
   list(principal: Principal): Promise<SandboxInfo[]>;
   /** Removes the sandbox and, unless `keepWorkspace`, its workspace. Rejects `not_found`, for a foreign handle as for an unknown one. */
   end(key: Key, options?: { keepWorkspace?: boolean }): Promise<void>;
+  /** A look at the key's sandbox while it runs, which counts as no use of it; otherwise `null`. Makes and wakes nothing. */
+  glance(key: Key): Glance | null;
+  /** Whether the key has a sandbox, running or not. Makes and wakes nothing. */
+  has(key: Key): boolean;
   /** Status without creating or waking anything; `null` when the key has no sandbox. */
   status(key: Key): Promise<SandboxStatus | null>;
   /** `container`: a new container over the same workspace. `workspace`: an empty one, too. */

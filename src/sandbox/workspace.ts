@@ -98,6 +98,31 @@ export interface CommandPage {
   readonly behind?: ActiveCommand;
 }
 
+/** A command as a list shows it. */
+export interface CommandBrief {
+  readonly commandId: string;
+  readonly command: string;
+  readonly status: CommandStatus;
+  readonly exitCode: number | null;
+  readonly cwd: string;
+  /** Seconds since its end; undefined while it runs, and of one that never ran. */
+  readonly endedFor: number | undefined;
+  /** Bytes written so far. */
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+/**
+ * A look at a running sandbox that counts as no use of it: nothing is audited or limited, and the sandbox is idled out as
+ * if nobody had looked. For what a screen shows by itself, never for what somebody asked for.
+ */
+export interface Glance {
+  readonly handle: string;
+  readonly shell: Pick<ShellPort, 'check' | 'cwd'> & { commands(): readonly CommandBrief[] };
+  readonly terminals: Pick<TerminalsPort, 'list'>;
+  readonly files: Pick<FilesPort, 'stat' | 'list' | 'open'>;
+}
+
 export interface RunOptions {
   /** Seconds until the command is interrupted. Absent: the configured default; above the cap: refused. */
   readonly timeout?: number;
@@ -254,7 +279,21 @@ export interface TerminalRead {
   readonly exitCode: number | null;
 }
 
+export interface SentInput {
+  /** It went in as one paste. */
+  readonly pasted: boolean;
+  /**
+   * Bytes of a line above the 4,095 that the kernel keeps of one for a program that reads lines; `null` where none is, or
+   * the program is known to read keys by itself.
+   */
+  readonly longLine: number | null;
+}
+
 export interface TerminalReadOptions {
+  /**
+   * Absent: the screen while a full-screen program holds it, and the screen with the scrollback since the last read where
+   * the cursor went elsewhere than to the next line; otherwise streaming.
+   */
   readonly mode?: 'streaming' | 'snapshot';
   readonly maxBytes?: number;
   readonly snapshotSize?: number;
@@ -266,8 +305,11 @@ export interface TerminalReadOptions {
 
 export interface TerminalsPort {
   start(options?: { cols?: number; rows?: number; command?: string; cwd?: string }): Promise<TerminalInfo>;
-  /** Text as typed; `keys` are names (`ctrl-c`, `up`, `f5`), sent after `input`. A newline is added unless `raw` or only keys. */
-  send(id: string, input: { input?: string; raw?: boolean; keys?: readonly string[] }): Promise<void>;
+  /**
+   * Text as typed; `keys` are names (`ctrl-c`, `up`, `f5`), sent after `input`. A newline is added unless `raw` or only
+   * keys. Where the program has turned bracketed paste on, text of several lines or with tabs is a paste unless `raw`.
+   */
+  send(id: string, input: { input?: string; raw?: boolean; keys?: readonly string[] }): Promise<SentInput>;
   read(id: string, options?: TerminalReadOptions): Promise<TerminalRead>;
   resize(id: string, cols: number, rows: number): Promise<void>;
   list(): Promise<TerminalInfo[]>;

@@ -147,6 +147,60 @@ describe('terminals on a real container', { concurrency: 4 }, () => {
     assert.equal(read.output, "abc$'\\E[1;4' $'\\E[?1;2'");
   });
 
+  test('a Makefile typed at a prompt keeps its tabs', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { terminals, shell } = sandbox.host;
+    const id = await shellIn(terminals);
+    const sent = await terminals.send(id, {
+      input: "cat > Makefile <<'EOF'\nall:\n\t@echo made\nEOF\nmake; echo $((6*7))x",
+    });
+    assert.deepEqual(sent, { pasted: true, longLine: null });
+    assert.equal((await terminals.read(id, { until: '^42x', wait: 10 })).matched, true);
+    const file = await shell.run('cat Makefile');
+    assert.equal(Buffer.from(file.stdout.head).toString(), 'all:\n\t@echo made\n');
+  });
+
+  test('a program that knows no paste gets lines as typed, and a line that the kernel cuts is told', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { terminals } = sandbox.host;
+    const { sessionId } = await terminals.start({ command: 'stty -echo; echo ready; read -r a; echo "[${#a}]"; cat' });
+    await terminals.read(sessionId, { until: 'ready', wait: 10 });
+    const long = await terminals.send(sessionId, { input: 'x'.repeat(5000) });
+    assert.deepEqual(long, { pasted: false, longLine: 5000 });
+    assert.equal((await terminals.read(sessionId, { until: '\\[4095\\]', wait: 10 })).matched, true);
+    assert.deepEqual(await terminals.send(sessionId, { input: 'a\n\tb' }), { pasted: false, longLine: null });
+    const read = await terminals.read(sessionId, { mode: 'streaming', until: 'b', wait: 10 });
+    assert.equal(read.output, 'a\r\n\tb\r\n');
+  });
+
+  test('the default read after a program that moved the cursor shows the screen with the lines since the last one', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { terminals } = sandbox.host;
+    const id = await shellIn(terminals, { cols: 100, rows: 10 });
+    await terminals.send(id, { input: 'seq 1 30; top -d 1 -n 2 | cat > /dev/null; top -d 0.3 -n 3; echo $((6*7))x' });
+    const read = await terminals.read(id, { until: '^42x', wait: 10 });
+    assert.deepEqual([read.matched, read.mode, read.alternateScreen], [true, 'snapshot', false]);
+    assert.doesNotMatch(read.output, /\x1b/);
+    assert.match(read.output, /^user@berth:~\$ seq 1 30;/);
+    assert.equal(read.output.match(/^top - /gm)?.length, 1, read.output);
+    await terminals.send(id, { input: 'echo $((6*8))x' });
+    const next = await terminals.read(id, { until: '^48x', wait: 10 });
+    assert.deepEqual([next.mode, next.output.includes('42x')], ['streaming', false]);
+  });
+
+  test('the default read after vim shows no redraws', async () => {
+    await using sandbox = await shellSandbox(runtime);
+    const { terminals } = sandbox.host;
+    const id = await shellIn(terminals, { cols: 40, rows: 8 });
+    await terminals.send(id, { input: 'vim notes.txt' });
+    await terminals.read(id, { until: 'notes\\.txt" \\[New\\]', wait: 10 });
+    await terminals.send(id, { input: 'ihello', raw: true, keys: ['escape'] });
+    await terminals.read(id, { until: '^hello', wait: 10 });
+    await terminals.send(id, { input: ':wq' });
+    const back = await terminals.read(id, { until: '\\$ \\s*$', wait: 10 });
+    assert.equal(back.output.trimEnd(), `${prompt}vim notes.txt\n${prompt}`.trimEnd());
+  });
+
   test('streaming reads of a long output lose and repeat nothing', async () => {
     await using sandbox = await shellSandbox(runtime);
     const { terminals } = sandbox.host;

@@ -79,6 +79,14 @@ export class FakeSandboxes implements Sandboxes {
     return (await this.#entries.get(idOf(key))?.workspace.status()) ?? null;
   }
 
+  glance(): null {
+    return null;
+  }
+
+  has(key: Key): boolean {
+    return this.#entries.has(idOf(key));
+  }
+
   async recreate(key: Key, scope: 'container' | 'workspace'): Promise<void> {
     this.#record(`recreate ${scope}`, key);
   }

@@ -10,6 +10,7 @@ import type {
   RunOptions,
   SandboxStatus,
   ShellPort,
+  SentInput,
   TerminalInfo,
   TerminalsPort,
   Workspace,
@@ -267,11 +268,12 @@ class FakeTerminals implements TerminalsPort {
     return info;
   }
 
-  async send(id: string, input: { input?: string; raw?: boolean; keys?: readonly string[] }): Promise<void> {
+  async send(id: string, input: { input?: string; raw?: boolean; keys?: readonly string[] }): Promise<SentInput> {
     const terminal = this.#get(id);
     const text = (input.input ?? '') + (input.keys ?? []).map((key) => `<${key}>`).join('');
     terminal.output += input.raw || input.input === undefined ? text : `${text}\n`;
     terminal.total = terminal.total + text.length;
+    return { pasted: false, longLine: null };
   }
 
   async read(id: string, options: { mode?: 'streaming' | 'snapshot' } = {}) {

@@ -20,6 +20,8 @@ export function oneSandbox(workspace: Pick<Workspace, 'handle'> & Partial<Worksp
     end: refuse,
     ownerOf: async () => undefined,
     status: async () => null,
+    glance: () => null,
+    has: () => true,
     recreate: refuse,
     detach: refuse,
     held: (handle) => {

@@ -116,7 +116,7 @@ test('a snapshot is the screen as a person sees it', async () => {
   const read = await host.terminals.read(id, { mode: 'snapshot' });
   assert.equal(read.output, '100%\n\n    there');
   assert.deepEqual([read.isSnapshot, read.cursor, typeof read.snapshotTime], [true, { row: 0, col: 4 }, 'string']);
-  assert.equal((await host.terminals.read(id)).mode, 'streaming');
+  assert.equal((await host.terminals.read(id)).mode, 'snapshot');
 });
 
 test('without a mode, a full-screen program is shown as a snapshot', async () => {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../../errors.ts';
-import type { TerminalInfo, TerminalRead } from '../../sandbox/workspace.ts';
+import type { SentInput, TerminalInfo, TerminalRead } from '../../sandbox/workspace.ts';
 import { changes, reads } from '../annotations.ts';
 import { wellFormed } from '../arguments.ts';
 import { defineTool } from '../define-tool.ts';
@@ -48,7 +48,7 @@ const sendShellInput = defineTool({
   name: 'send_shell_input',
   title: 'Type into a terminal',
   description:
-    'Type into a terminal. input is sent with a newline added if it ends without one; raw true sends it as it is. keys are pressed after input, by name: enter, tab, escape, up, down, left, right, home, end, pageup, pagedown, backspace, delete, insert, f1 to f12, ctrl-a to ctrl-z, alt-x. Then look with read_shell_output.',
+    'Type into a terminal. input is sent with a newline added if it ends without one; raw true sends it as it is. Input of several lines or with tabs goes in as one paste where the program takes pastes (the prompt of a shell, an editor), so that tabs do not complete. keys are pressed after input, by name: enter, tab, escape, up, down, left, right, home, end, pageup, pagedown, backspace, delete, insert, f1 to f12, ctrl-a to ctrl-z, alt-x. Then look with read_shell_output.',
   input: {
     sessionId,
     input: wellFormed(z.string().max(1_000_000)).optional().describe('Text to type.'),
@@ -64,20 +64,32 @@ const sendShellInput = defineTool({
         '`input` or `keys` is required by send_shell_input: expected one of them, got neither.',
       );
     const { terminals } = await call.workspace();
-    await terminals.send(args.sessionId, {
+    const sent = await terminals.send(args.sessionId, {
       ...(input !== undefined && { input }),
       ...(raw !== undefined && { raw }),
       ...(keys !== undefined && { keys }),
     });
-    return { structured: { sessionId: args.sessionId, sent: true }, status: ['sent'] };
+    const { pasted } = sent;
+    return {
+      structured: { sessionId: args.sessionId, sent: true, pasted },
+      notes: sentNotes(sent),
+      status: [pasted ? 'pasted' : 'sent'],
+    };
   },
 });
+
+function sentNotes({ longLine }: SentInput): string[] {
+  if (longLine === null) return [];
+  return [
+    `a line of ${grouped(longLine)} bytes was typed; unless the program reads single keys, the kernel keeps the first 4,095 of a line and drops the rest: send long text with upload_file`,
+  ];
+}
 
 const readShellOutput = defineTool({
   name: 'read_shell_output',
   title: 'Look at a terminal',
   description:
-    'What a terminal shows. mode "snapshot": the screen as a person sees it, for full-screen programs. mode "streaming": the output since your last read. Left out: streaming, or snapshot while a full-screen program holds the screen. wait sleeps for output, until waits for a regular expression to match it (like a prompt) for at most wait seconds. The text leaves out escape codes unless raw is true.',
+    'What a terminal shows. mode "snapshot": the screen as a person sees it, for full-screen programs. mode "streaming": the output since your last read. Left out: streaming; snapshot while a full-screen program holds the screen; and once the cursor has moved freely, as with top or clear, the screen with the lines above it since your last read. wait sleeps for output, until waits for a regular expression to match it (like a prompt) for at most wait seconds. What you typed is echoed and can match, too: wait for what only the answer has, such as a prompt at the end (\\$ $). The text leaves out escape codes unless raw is true.',
   input: {
     sessionId,
     mode: z.enum(['streaming', 'snapshot']).optional(),

@@ -54,6 +54,7 @@ function watched(live: Live, note: Note): Live {
       remove: ends('sandbox.removed', () => live.container.remove()),
     }),
     workspace: live.workspace,
+    ...(live.glance && { glance: live.glance }),
     activity: () => live.activity(),
     alive: () => live.alive(),
     closed: live.closed,

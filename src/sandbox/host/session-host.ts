@@ -19,7 +19,7 @@ import { detached } from '../../detached.ts';
 
 /** A sandbox's session host as the server holds it. Disposing detaches and ends nothing. */
 export interface SessionHost extends AsyncDisposable {
-  readonly shell: ShellPort;
+  readonly shell: ShellPort & Pick<Shell, 'commands'>;
   readonly terminals: TerminalsPort;
   readonly ports: PortsPort;
   /** What the shell runs, then what waits for it in order. */

@@ -1,11 +1,13 @@
 import type { Container, ContainerRecord } from '../runtime.ts';
 import type { SandboxRow } from '../state.ts';
-import type { SandboxStatus, Workspace } from '../workspace.ts';
+import type { Glance, SandboxStatus, Workspace } from '../workspace.ts';
 
 /** A sandbox whose container runs and whose session host answers. Disposing detaches and ends nothing. */
 export interface Live extends AsyncDisposable {
   readonly container: Container;
   readonly workspace: Workspace;
+  /** Past audit, limits and metrics; absent where there is none. */
+  readonly glance?: Glance;
   activity(): Promise<Activity>;
   /** False while the session host does not answer. */
   alive(): boolean;

@@ -179,6 +179,7 @@ export class SandboxOpener implements Opener {
     return {
       container,
       workspace: this.#options.decorate(workspace, row),
+      glance: { handle: row.handle, shell: host.shell, terminals: host.terminals, files },
       activity: () => host.activity(),
       alive: () => host.alive(),
       closed: host.closed,

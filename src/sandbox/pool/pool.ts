@@ -15,7 +15,7 @@ import { Timers } from '../shell/timers.ts';
 import { WarmPool } from './warm.ts';
 import { unknownSandbox } from './sentences.ts';
 import type { SandboxRow, State } from '../state.ts';
-import type { SandboxStatus } from '../workspace.ts';
+import type { Glance, SandboxStatus } from '../workspace.ts';
 import { detached } from '../../detached.ts';
 
 export interface PoolOptions extends AdmissionLimits {
@@ -164,6 +164,19 @@ export class Pool implements Sandboxes, AsyncDisposable {
     } finally {
       this.#roster.settle(entry);
     }
+  }
+
+  glance(key: Key): Glance | null {
+    const entry = this.#roster.find(key);
+    const glance = entry?.live?.glance ?? null;
+    if (entry) this.#roster.settle(entry);
+    return glance;
+  }
+
+  has(key: Key): boolean {
+    const entry = this.#roster.find(key);
+    if (entry) this.#roster.settle(entry);
+    return entry !== undefined;
   }
 
   async recreate(key: Key, scope: 'container' | 'workspace'): Promise<void> {

@@ -118,7 +118,7 @@ function recordedTerminals({ handle, terminals }: Workspace, recorder: Recorder)
     },
     async send(id, input) {
       tapes.get(id)?.heard();
-      await terminals.send(id, input);
+      return await terminals.send(id, input);
     },
     async resize(id, cols, rows) {
       await terminals.resize(id, cols, rows);

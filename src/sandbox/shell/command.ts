@@ -164,6 +164,12 @@ export class Command {
     return (this.#took ?? performance.now() - this.#started) / 1000;
   }
 
+  /** Seconds since its end; undefined while it runs, and of one that never ran. */
+  get endedFor(): number | undefined {
+    if (this.#started === undefined || this.#took === undefined) return undefined;
+    return (performance.now() - this.#started - this.#took) / 1000;
+  }
+
   /** Processes that it left behind, as the host counted them at its end. */
   get jobs(): number {
     return this.#done?.jobs ?? 0;

@@ -1,5 +1,5 @@
 import type { Command } from './command.ts';
-import type { ActiveCommand, CommandPage, CommandResult } from '../workspace.ts';
+import type { ActiveCommand, CommandBrief, CommandPage, CommandResult } from '../workspace.ts';
 
 const mostCharacters = 200;
 
@@ -35,6 +35,20 @@ export function commandResult(command: Command, current: Command | undefined): C
     shellRestarted: command.shellRestarted,
     background: command.background,
     ...behind(command, current),
+  };
+}
+
+/** What a list says of a command. */
+export function commandBrief(command: Command): CommandBrief {
+  return {
+    commandId: command.id,
+    command: command.text,
+    status: command.status,
+    exitCode: command.exitCode,
+    cwd: command.cwd,
+    endedFor: command.endedFor,
+    stdout: command.stdout.kept.total,
+    stderr: command.stderr.kept.total,
   };
 }
 

@@ -98,6 +98,12 @@ export class ShellRunner {
     return this.#queue.find((command) => command.id === id) ?? this.#history.byId(id);
   }
 
+  /** Those that have a name: remembered ones, the running one, and those that wait. */
+  commands(): Command[] {
+    const active = this.#current ? [this.#current, ...this.#queue] : this.#queue;
+    return [...new Set([...this.#history.all(), ...active])].filter(({ id }) => id !== '');
+  }
+
   /** Queues a command; returns its place, 0 when it has begun. Throws `busy` when the queue is full. */
   enqueue(command: Command): number {
     if (this.#over) throw new AppError(this.#over.code, this.#over.message);

@@ -1,10 +1,10 @@
 import { AppError, isDraining } from '../../errors.ts';
 import type { Command } from './command.ts';
-import { activeCommand, commandPage, commandResult } from './results.ts';
+import { activeCommand, commandBrief, commandPage, commandResult } from './results.ts';
 import { checkOffset, checkSeconds, checkWait, commandBytes } from './shell-arguments.ts';
 import type { ShellRunner } from './shell-runner.ts';
 import { Timers } from './timers.ts';
-import type { ActiveCommand, CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
+import type { ActiveCommand, CommandBrief, CommandPage, CommandResult, RunOptions, ShellPort } from '../workspace.ts';
 import { detached } from '../../detached.ts';
 
 export interface ShellLimits {
@@ -94,6 +94,11 @@ export class Shell implements ShellPort {
 
   async reset(): Promise<void> {
     await this.#runner.reset();
+  }
+
+  /** The commands that are known, whoever gave them. */
+  commands(): CommandBrief[] {
+    return this.#runner.commands().map(commandBrief);
   }
 
   /** The server lets go: calls in flight return what there is. */

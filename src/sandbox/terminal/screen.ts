@@ -16,6 +16,11 @@ export interface ScreenOptions extends Size {
   readonly answer: (text: string) => void;
 }
 
+/** What moves the cursor to another line or moves lines: up, to a place, insert, delete, scroll, restore. */
+const movements = {
+  csi: ['A', 'F', 'H', 'f', 'd', 'L', 'M', 'S', 'T', 'r', 'u'].map((final) => ({ final })),
+  esc: [{ final: 'M' }, { final: '8' }, { final: 'c' }],
+};
 const reset = '\x1bc';
 /** Bytes of output that the emulator takes before it looks at the clock. */
 const largestSlice = 1024;
@@ -30,6 +35,9 @@ export class Screen implements Disposable {
   readonly #serializer = new serialize.SerializeAddon();
   readonly #bound = new StringBound();
   readonly #scrollback: number;
+  /** The line at which somebody last looked; undefined before that. */
+  #mark: headless.IMarker | undefined;
+  #moved = false;
 
   constructor({ rows, cols, scrollback, answer }: ScreenOptions) {
     // A binary flood makes the parser complain of every byte.
@@ -37,6 +45,8 @@ export class Screen implements Disposable {
     this.#terminal = new headless.Terminal({ rows, cols, scrollback: kept, allowProposedApi: true, logLevel: 'off' });
     this.#scrollback = scrollback;
     guardTerminal(this.#terminal);
+    for (const id of movements.csi) this.#terminal.parser.registerCsiHandler(id, () => this.#note());
+    for (const id of movements.esc) this.#terminal.parser.registerEscHandler(id, () => this.#note());
     this.#terminal.loadAddon(this.#serializer);
     this.#terminal.onData(answer);
   }
@@ -82,15 +92,52 @@ export class Screen implements Disposable {
     return this.#terminal.modes.applicationCursorKeysMode;
   }
 
+  /** The program wants to know what is pasted from what is typed. */
+  get bracketedPaste(): boolean {
+    return this.#terminal.modes.bracketedPasteMode;
+  }
+
+  /** Whether the cursor was moved, since the last call, in a way that lines alone don't tell. */
+  takeMoved(): boolean {
+    const moved = this.#moved;
+    this.#moved = false;
+    return moved;
+  }
+
+  /** Remembers the cursor's line as the one up to which somebody has seen the output. */
+  mark(): void {
+    // The alternate screen has no marks; the one of the main screen stays.
+    if (this.alternate) return;
+    this.#mark?.dispose();
+    this.#mark = this.#terminal.registerMarker(0);
+  }
+
+  /** The screen, with the lines above it since the mark; without a mark all that are kept. */
+  rowsSinceMark(): string[] {
+    const { baseY } = this.#terminal.buffer.active;
+    // A mark's line is -1 when it has left the scrollback.
+    return this.#rowsFrom(this.alternate ? baseY : Math.max(0, Math.min(baseY, this.#mark?.line ?? 0)));
+  }
+
   /** The rows as far as something was written in them; empty rows at the bottom are left out. */
   rows(): string[] {
+    return this.#rowsFrom(this.#terminal.buffer.active.baseY);
+  }
+
+  #rowsFrom(first: number): string[] {
     const buffer = this.#terminal.buffer.active;
     const rows: string[] = [];
-    for (let row = 0; row < this.#terminal.rows; row++) {
-      rows.push(buffer.getLine(buffer.baseY + row)?.translateToString(true) ?? '');
+    for (let row = first; row < buffer.baseY + this.#terminal.rows; row++) {
+      rows.push(buffer.getLine(row)?.translateToString(true) ?? '');
     }
     while (rows.at(-1) === '') rows.pop();
     return rows;
+  }
+
+  /** False leaves the sequence to the emulator. */
+  #note(): false {
+    this.#moved = true;
+    return false;
   }
 
   /** Bytes that bring any terminal of this size to this state. */

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { AppError } from '../../errors.ts';
 import { keyText } from './keys.ts';
+import type { SentInput } from '../workspace.ts';
 import type { Size } from './screen.ts';
 
 const largest = { rows: 500, cols: 1000 } as const;
@@ -38,21 +39,51 @@ export interface TypedInput {
   readonly keys?: readonly string[];
 }
 
-/** What a person would have typed: Enter for every newline, and one at the end unless the input is raw. Keys come last. */
-export function typedBytes({ input, raw, keys = [] }: TypedInput, applicationCursor: boolean): Buffer {
+/** What the program has asked its terminal for. */
+export interface InputModes {
+  readonly applicationCursor: boolean;
+  readonly bracketedPaste: boolean;
+}
+
+/**
+ * What a person would have typed: Enter for every newline, and one at the end unless the input is raw. What a person would
+ * paste, text of several lines or with tabs, is a paste where the program knows one: at a prompt a typed tab completes.
+ * Keys come last.
+ */
+export function typedBytes({ input, raw, keys = [] }: TypedInput, modes: InputModes): Buffer {
   if (input === undefined && keys.length === 0) {
     throw invalid('input: expected text to type, or names of keys in keys; got neither.');
   }
-  const typed = input === undefined || raw ? (input ?? '') : entered(input);
-  const pressed = keys.map((name) => keyText(name, applicationCursor)).join('');
+  const typed = input === undefined || raw ? (input ?? '') : entered(input, modes);
+  const pressed = keys.map((name) => keyText(name, modes.applicationCursor)).join('');
   const bytes = Buffer.from(typed + pressed);
   if (bytes.length <= longestInput) return bytes;
   throw new AppError('too_large', `input: expected at most ${longestInput} bytes; got ${bytes.length}.`);
 }
 
-function entered(input: string): string {
-  const lines = input.replace(/\r?\n/g, '\r');
-  return lines.endsWith('\r') ? lines : `${lines}\r`;
+function entered(input: string, { bracketedPaste }: InputModes): string {
+  const text = input.replace(/\r?\n/g, '\r').replace(/\r$/, '');
+  return `${bracketedPaste && isPaste({ input }) ? pasted(text) : text}\r`;
+}
+
+function isPaste({ input = '', raw }: TypedInput): boolean {
+  return !raw && /[\t\n\r]/.test(input.replace(/\r?\n$|\r$/, ''));
+}
+
+/** What looks like the paste's end within it would let the rest count as typed. */
+function pasted(text: string): string {
+  return `\x1b[200~${text.replaceAll('\x1b[201~', '')}\x1b[201~`;
+}
+
+/** Bytes of a line that the kernel keeps for a program that reads lines; it drops the rest in silence. */
+const longestLine = 4095;
+
+/** How the input went in. */
+export function sentInput(typed: TypedInput, modes: InputModes): SentInput {
+  // A program that knows a paste reads keys by itself.
+  if (modes.bracketedPaste) return { pasted: isPaste(typed), longLine: null };
+  const longest = Math.max(...(typed.input ?? '').split(/[\r\n]/).map((line) => Buffer.byteLength(line)));
+  return { pasted: false, longLine: longest > longestLine ? longest : null };
 }
 
 function checkText(name: string, text: string, longest: number): void {

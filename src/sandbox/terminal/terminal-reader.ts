@@ -16,9 +16,13 @@ const quiet = 100;
 /** Milliseconds between two matches of a pattern against a flood. */
 const matchPause = 50;
 
-type Mode = 'streaming' | 'snapshot';
+/** `view`: the screen with the scrollback since the last read, which counts as read. */
+type Kind = 'streaming' | 'snapshot' | 'view';
 
-/** Reads one terminal for callers that poll. Every byte is returned once by streaming reads, in order. */
+/**
+ * Reads one terminal for callers that poll. Every byte is returned once by streaming reads, in order, unless a view has
+ * shown what it drew.
+ */
 export class TerminalReader {
   readonly #terminal: Terminal;
   /** Offset behind the last byte that a streaming read returned. */
@@ -44,13 +48,21 @@ export class TerminalReader {
     const matched = pattern && (await this.#untilMatch(pattern, options, over));
     if (!pattern && wait > 0) await this.#untilQuiet(over);
     await this.#terminal.feed.settled();
-    const mode = this.#mode(options);
-    const part = mode === 'snapshot' ? this.#snapshot(snapshotLimit) : this.#stream(limit);
+    const kind = this.#kind(options);
+    const part = kind === 'streaming' ? this.#stream(limit) : this.#show(kind, snapshotLimit);
+    const mode = kind === 'streaming' ? kind : 'snapshot';
     return { ...this.#common(), ...part, mode, ...(matched !== undefined && { matched }) };
   }
 
-  #mode(options: TerminalReadOptions): Mode {
-    return options.mode ?? (this.#terminal.screen.alternate ? 'snapshot' : 'streaming');
+  #kind({ mode }: TerminalReadOptions): Kind {
+    if (mode) return mode;
+    if (this.#terminal.screen.alternate) return 'snapshot';
+    return this.#terminal.movedAt > this.#read ? 'view' : 'streaming';
+  }
+
+  #text(kind: 'snapshot' | 'view'): Buffer {
+    const { screen } = this.#terminal;
+    return Buffer.from((kind === 'view' ? screen.rowsSinceMark() : screen.rows()).join('\n'));
   }
 
   #common() {
@@ -65,8 +77,9 @@ export class TerminalReader {
     };
   }
 
-  #snapshot(limit: number) {
-    const text = Buffer.from(this.#terminal.screen.rows().join('\n'));
+  #show(kind: 'snapshot' | 'view', limit: number) {
+    const text = this.#text(kind);
+    if (kind === 'view') this.#readTo(this.#terminal.drawn);
     const shown = text.length > limit ? text.subarray(text.length - limit) : text;
     return {
       output: shown.subarray(shown === text ? 0 : leadingContinuation(shown)).toString(),
@@ -82,7 +95,7 @@ export class TerminalReader {
     const { from, bytes } = this.#unread();
     const dropped = from - this.#read;
     const taken = bytes.length > limit ? cut(bytes, limit) : bytes;
-    this.#read = from + taken.length;
+    this.#readTo(from + taken.length);
     return {
       output: taken.toString(),
       truncated: taken.length < bytes.length,
@@ -90,6 +103,11 @@ export class TerminalReader {
       isSnapshot: false,
       dropped,
     };
+  }
+
+  #readTo(offset: number): void {
+    this.#read = Math.max(this.#read, offset);
+    if (offset >= this.#terminal.drawn) this.#terminal.screen.mark();
   }
 
   /** What the next streaming read may return: no part of a character or of an escape sequence. */
@@ -119,8 +137,9 @@ export class TerminalReader {
 
   /** What a pattern is matched against: what this read would return. */
   #searched(options: TerminalReadOptions): Uint8Array {
-    const { ring, screen } = this.#terminal;
-    if (this.#mode(options) === 'snapshot') return Buffer.from(screen.rows().join('\n'));
+    const { ring } = this.#terminal;
+    const kind = this.#kind(options);
+    if (kind !== 'streaming') return this.#text(kind);
     return ring.read(Math.max(this.#read, ring.end - patternWindow), ring.end);
   }
 

@@ -39,6 +39,8 @@ export class Terminal implements Disposable {
   #drawn = 0;
   /** Offset behind bytes whose questions an earlier server has answered. */
   #answered = 0;
+  /** Offset behind the newest bytes that moved the cursor in a way that lines alone don't tell. */
+  #movedAt = 0;
   #draws = true;
   #lastData = 0;
   #exit: { code: number; end: number } | undefined;
@@ -89,6 +91,10 @@ export class Terminal implements Disposable {
   /** Offset up to which the screen is drawn. */
   get drawn(): number {
     return this.#drawn;
+  }
+
+  get movedAt(): number {
+    return this.#movedAt;
   }
 
   /** Milliseconds since the last output. */
@@ -155,6 +161,7 @@ export class Terminal implements Disposable {
 
   #onDrawn(to: number): void {
     this.#drawn = to;
+    if (this.screen.takeMoved()) this.#movedAt = to;
     this.flow.consumed(to);
   }
 

@@ -5,12 +5,20 @@ import type { Greeting } from '../host/greeting.ts';
 import type { HostLink, LiveFrame } from '../host/host-link.ts';
 import * as request from '../host/request.ts';
 import type { Size } from './screen.ts';
-import { checkedSize, terminalArgv, terminalCwd, typedBytes, type TypedInput } from './terminal-arguments.ts';
+import {
+  checkedSize,
+  terminalArgv,
+  terminalCwd,
+  sentInput,
+  typedBytes,
+  type TypedInput,
+} from './terminal-arguments.ts';
 import { TerminalReader } from './terminal-reader.ts';
 import { watchStream } from './terminal-watch.ts';
 import { Terminal, terminalWindow } from './terminal.ts';
 import { Timers } from '../shell/timers.ts';
 import type {
+  SentInput,
   TerminalInfo,
   TerminalRead,
   TerminalReadOptions,
@@ -89,11 +97,15 @@ export class Terminals implements TerminalsPort {
     throw new AppError('invalid_argument', `The terminal could not be started in ${cwd}: ${terminal.refusal}.`);
   }
 
-  async send(id: string, input: TypedInput): Promise<void> {
+  async send(id: string, input: TypedInput): Promise<SentInput> {
     const { terminal } = this.#find(id);
-    const bytes = typedBytes(input, terminal.screen.applicationCursor);
+    // The program's modes are known once its output is drawn.
+    await terminal.feed.settled();
+    const { applicationCursor, bracketedPaste } = terminal.screen;
+    const bytes = typedBytes(input, { applicationCursor, bracketedPaste });
     refuseExited(terminal);
     terminal.input.write(bytes);
+    return sentInput(input, { applicationCursor, bracketedPaste });
   }
 
   async read(id: string, options: TerminalReadOptions = {}): Promise<TerminalRead> {
