@@ -92,6 +92,7 @@ export const commands = {
     development: true,
     rest: 'VERSION',
   },
+  'test:engines': { about: 'other engines, each on a machine of its own', flags: {}, development: true, rest: 'WORD' },
   soak: { about: 'run for long under random faults', flags: {}, development: true, rest: 'ARGUMENT' },
   mutants: { about: 'break each defence, and see its test fail', flags: {}, development: true, rest: 'WORD' },
 };

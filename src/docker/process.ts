@@ -17,8 +17,8 @@ const grace = 1000;
 /** Milliseconds within which the engine tells of a container's death after that of its processes. */
 const deathNotice = 500;
 
-/** What an exec also answers when its container is killed: while it starts, as the engine likes, and by SIGKILL. */
-const ambiguous: ReadonlySet<number> = new Set([126, 127, 137]);
+/** What an exec also answers when its container is killed: while it starts, as the engine and its runtime like, and by SIGKILL. */
+const ambiguous: ReadonlySet<number> = new Set([126, 127, 128, 137]);
 
 /**
  * One exec, attached by a hijacked connection. The engine can neither kill an exec nor attach to it again: disposing

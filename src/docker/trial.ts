@@ -1,7 +1,7 @@
 import type { Trial } from '../sandbox/runtime.ts';
 import type { Engine } from './client.ts';
 import { createContainer, removeContainer } from './containers.ts';
-import { labels, operatorMount } from './spec.ts';
+import { labels, operatorMount, paths } from './spec.ts';
 
 /** Runs a container to its end and removes it; the exit code. Takes a body that never waits for input. */
 export async function runToEnd(engine: Engine, body: { Image: string }): Promise<number> {
@@ -35,4 +35,13 @@ export function trialBody({ argv, mounts }: Trial, { instance, hostImage }: { in
       Mounts: mounts.map(operatorMount),
     },
   };
+}
+
+/**
+ * A new workspace to be tried. `owned`: its root belongs to the sandboxes' user already. It is mounted with `NoCopy` then,
+ * as a workspace is: the engine's copy would mend a wrong owner here and nowhere else. Without, it gets its owner by that copy.
+ */
+export function trialVolume(name: string, owned: boolean) {
+  const mount = { Type: 'volume' as const, Source: name, Target: paths.workspace };
+  return owned ? { ...mount, VolumeOptions: { NoCopy: true } } : mount;
 }

@@ -1,5 +1,6 @@
 import type { Template } from '../config.ts';
 import type { Container, DiskQuota } from '../sandbox/runtime.ts';
+import type { Status } from '../setup/checks.ts';
 import type { Workspace } from '../sandbox/workspace.ts';
 
 /** One sandbox that is thrown away afterwards. */
@@ -20,30 +21,35 @@ export interface Target extends Victim {
 }
 
 export interface Outcome {
-  /** `warn`: it could not be tried, or proves little here. */
-  readonly status: 'ok' | 'warn' | 'fail';
+  /** `warn`: the bound is a weak one. `untried`: it was not seen to be made, so nothing was seen to hold. */
+  readonly status: Status;
   /** What happened, in a few words. */
   readonly detail: string;
-  /** What to do about a warning; a failure has its attack's advice. */
+  /** What to do about a warning, or so that it can be tried; a failure has its attack's advice. */
   readonly advice?: string;
 }
 
+/**
+ * Something that a hostile caller would do. Each has a positive control: beside what must be refused it does something of
+ * the same kind that must work, and where that does not work it is `untried`, whatever else it saw refused.
+ */
 export interface Attack {
   readonly name: string;
   /** What a failure means; one sentence. */
   readonly meaning: string;
   /** How to mend it; one sentence. */
   readonly advice: string;
-  /** Seconds it may take; absent: 10. An attack that outlasts them counts as a failure. */
+  /** Seconds it may take; absent: 10. An attack that outlasts them counts as not tried. */
   readonly seconds?: number;
-  /** May reject; that counts as a failure, too. */
+  /** May reject: then it was not tried, unless the sandbox has ended over it. */
   run(target: Target, signal: AbortSignal): Promise<Outcome>;
 }
 
 export const held = (detail: string): Outcome => ({ status: 'ok', detail });
 export const broken = (detail: string): Outcome => ({ status: 'fail', detail });
+export const weak = (detail: string, advice: string): Outcome => ({ status: 'warn', detail, advice });
 export const untried = (detail: string, advice?: string): Outcome => ({
-  status: 'warn',
+  status: 'untried',
   detail,
   ...(advice && { advice }),
 });

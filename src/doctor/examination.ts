@@ -51,14 +51,14 @@ async function attackTemplate(installation: Installation, template: string, sign
 
 function late(template: string): Check {
   const advice = 'Ask for it alone, or when the machine has less to do.';
-  return { name: 'start', template, status: 'warn', detail: 'not tried, because the time was up', advice };
+  return { name: 'start', template, status: 'untried', detail: 'not tried, because the time was up', advice };
 }
 
 function unstarted(template: string, error: Error): Check {
-  const missing = error instanceof AppError && error.code === 'image_missing';
+  const unknown = error instanceof AppError && ['image_missing', 'timeout', 'engine_unavailable'].includes(error.code);
   const advice = 'Nothing of this template was attacked; see to it that its sandboxes start.';
   const meaning = 'No sandbox of this template can be had.';
-  return { name: 'start', template, status: missing ? 'warn' : 'fail', detail: error.message, meaning, advice };
+  return { name: 'start', template, status: unknown ? 'untried' : 'fail', detail: error.message, meaning, advice };
 }
 
 function cardLine({ name, meaning, advice }: Attack, template: string, outcome: Outcome): Check {
@@ -83,10 +83,15 @@ async function outcomeOf(attack: Attack, { target, all, blamed }: Circumstances)
   try {
     return await orAborted(attack.run(target, signal), signal);
   } catch (error) {
-    if (all.aborted) return untried('not tried to the end, because the time was up');
-    return broken(late.aborted ? `no end within ${seconds} s` : `it could not be tried: ${(error as Error).message}`);
+    if (all.aborted) return untried('not tried to the end, because the time was up', calmer);
+    if (late.aborted) return untried(`not tried to the end: it takes more than ${seconds} s here`, calmer);
+    const { message } = error as Error;
+    if (!blamed && !(await isThere(target, all))) return broken(`the sandbox ended: ${message}`);
+    return untried(`it could not be tried: ${message}`);
   }
 }
+
+const calmer = 'Ask again when the machine has less to do.';
 
 async function isThere({ container }: Target, signal: AbortSignal): Promise<boolean> {
   return await container.state(signal).then(

@@ -18,6 +18,16 @@ export async function script(
   return await orAborted(ended, signal);
 }
 
+/** As `script`, of a text that tries something. The words that it printed; rejects where it has not come to its end. */
+export async function trial(container: Container, text: string, signal: AbortSignal): Promise<readonly string[]> {
+  const { output } = await script(container, `${text}\necho ${wholly}`, { signal });
+  const lines = output.split('\n').filter(Boolean);
+  if (lines.pop() !== wholly) throw new Error(`its script ended early: ${lines.at(-1) ?? 'it printed nothing'}`);
+  return lines;
+}
+
+const wholly = 'tried to the end';
+
 /** Starts a script and looks no further. */
 export async function begin(container: Container, text: string, signal: AbortSignal): Promise<AsyncDisposable> {
   const process = await container.exec([bash, '-c', text], { signal });

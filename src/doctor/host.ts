@@ -9,7 +9,8 @@ export async function quotaCheck(quota: () => Promise<DiskQuota>): Promise<Check
   const name = 'disk quota';
   const advice = 'Give the engine a file system with project quotas, or run as root on the engine’s host (loop).';
   try {
-    const { kind, detail } = await quota();
+    const { kind, detail: what, reason } = await quota();
+    const detail = reason ? `${what}; nothing better works here: ${reason}` : what;
     const meaning = "One sandbox can fill the host's disk, for a while or for good.";
     if (kind === 'none') return { name, status: 'fail', detail, meaning, advice };
     if (kind === 'watch') return { name, status: 'warn', detail, meaning, advice };

@@ -73,9 +73,10 @@ export function written({ address, port }: Place): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** The addresses a container has besides its loopback, from the kernel's own table. */
+/** The addresses a container has besides its loopback, from the kernel's own table. Rejects where there is none. */
 export async function addressesOf(container: Container, signal: AbortSignal): Promise<readonly string[]> {
   const table = await script(container, 'echo "$(< /proc/net/fib_trie)"', { signal });
+  if (!table.output.includes('127.0.0.1')) throw new Error('the kernel lists no addresses, not even the loopback');
   const found = table.output.matchAll(/(\d+\.\d+\.\d+\.\d+)\n\s+\/32 host LOCAL/g);
   return [...new Set([...found].map(([, address]) => address!))].filter((address) => !address.startsWith('127.'));
 }

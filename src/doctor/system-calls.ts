@@ -46,10 +46,28 @@ for (@ARGV) {
 const control: SystemCall = { name: 'getpid', x64: 39, arm64: 172 };
 
 /**
- * Makes the calls one after another, in one process; by name, the error of each. `undefined` where the image has
- * neither python3 nor perl. A call that ended the process has no entry, nor do those after it.
+ * Makes the calls one after another; by name, the error of each, or `killed` where it ended its process: those after it
+ * are made by a new one. `undefined` where the image has neither python3 nor perl.
  */
 export async function makeCalls(
+  container: Container,
+  calls: readonly SystemCall[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string> | undefined> {
+  const found = new Map<string, string>();
+  for (let left = calls; left.length > 0;) {
+    const answers = await makeSome(container, left, signal);
+    if (!answers) return undefined;
+    for (const [name, answer] of answers) found.set(name, answer);
+    const next = left.findIndex(({ name }) => !answers.has(name));
+    if (next >= 0) found.set(left[next]!.name, 'killed');
+    left = next < 0 ? [] : left.slice(next + 1);
+  }
+  return found;
+}
+
+/** As far as one process gets. */
+async function makeSome(
   container: Container,
   calls: readonly SystemCall[],
   signal: AbortSignal,

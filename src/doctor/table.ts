@@ -1,6 +1,6 @@
 import type { Check } from '../setup/checks.ts';
 
-const marks: Readonly<Record<Check['status'], string>> = { ok: '✓', warn: '!', fail: '✗' };
+const marks: Readonly<Record<Check['status'], string>> = { ok: '✓', warn: '!', fail: '✗', untried: '?' };
 
 /** The score card for a person: what was found, and below each finding what it means and what to do. */
 export function table(checks: readonly Check[]): string {
@@ -25,5 +25,5 @@ function oneLine(text: string): string {
 
 function summary(checks: readonly Check[]): string {
   const count = (status: Check['status']) => checks.filter((check) => check.status === status).length;
-  return `${count('ok')} hold, ${count('warn')} warn, ${count('fail')} fail.`;
+  return `${count('ok')} hold, ${count('warn')} warn, ${count('fail')} fail, ${count('untried')} not tried.`;
 }

@@ -71,7 +71,8 @@ export function acceptedVolume(body: unknown, policy: GuardPolicy): object {
 }
 
 const bytes = /^[1-9]\d{0,15}$/;
-const owner = 'nosuid,nodev,mode=0755,uid=1000,gid=1000';
+/** Any user but the system's own: where the engine maps users, the sandboxes' user has another number on the host. */
+const owner = /^nosuid,nodev,mode=0755,uid=[1-9]\d{3,9},gid=[1-9]\d{3,9}(?=,|$)/;
 
 /** The driver's options as Berth would have set them, by what the given ones seem to be. */
 function optionsOf(name: string, given: Readonly<Record<string, string>>, policy: GuardPolicy): Record<string, string> {
@@ -79,8 +80,9 @@ function optionsOf(name: string, given: Readonly<Record<string, string>>, policy
   if (given['type'] === 'ext4' && may('loop'))
     return { type: 'ext4', device: `/dev/berth/${name}`, o: 'nosuid,nodev,noinit_itable,discard' };
   if (given['type'] === 'tmpfs' && may('tmpfs')) {
-    const size = given['o']?.startsWith(`${owner},size=`) ? given['o'].slice(owner.length + 6) : undefined;
-    return { type: 'tmpfs', device: 'tmpfs', o: size === undefined ? owner : `${owner},size=${bounded(size, policy)}` };
+    const [own = ''] = owner.exec(given['o'] ?? '') ?? [];
+    const size = /^,size=(.*)$/.exec(given['o']?.slice(own.length) ?? '')?.[1];
+    return { type: 'tmpfs', device: 'tmpfs', o: size === undefined ? own : `${own},size=${bounded(size, policy)}` };
   }
   if (given['size'] !== undefined && may('project')) return { size: bounded(given['size'], policy) };
   return {};

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { createBody, fillerBody, labels, paths } from '../docker/spec.ts';
-import { trialBody } from '../docker/trial.ts';
+import { trialBody, trialVolume } from '../docker/trial.ts';
 import { egressPaths } from '../sandbox/network/egress.ts';
 import type { ContainerLimits, Mount } from '../sandbox/runtime.ts';
 import { difference } from './difference.ts';
@@ -180,12 +180,12 @@ const trialOf = z.object({
 function trial(body: unknown, policy: GuardPolicy): object {
   const { Labels, Entrypoint, Cmd, HostConfig } = read(trialOf, body);
   const [source] = HostConfig.Mounts.map(({ Source }) => Source);
-  const isVolume = isVolumeTrial(body);
-  const mounts = source === undefined || isVolume ? [] : [trialDoor(source, policy)];
+  const volume = volumeTrial.safeParse(body).data?.HostConfig.Mounts[0];
+  const mounts = source === undefined || volume ? [] : [trialDoor(source, policy)];
   const argv = [...Entrypoint, ...Cmd];
   const own = trialBody({ argv, mounts }, { instance: Labels[labels.instance], hostImage: policy.hostImage });
-  if (!isVolume) return own;
-  const mount = { Type: 'volume', Source: workspaceName.parse(source), Target: paths.workspace };
+  if (!volume) return own;
+  const mount = trialVolume(volume.Source, volume.VolumeOptions?.NoCopy ?? false);
   return { ...own, HostConfig: { ...own.HostConfig, Mounts: [mount] } };
 }
 
@@ -195,7 +195,13 @@ function trialDoor(source: string, policy: GuardPolicy): Mount {
 }
 
 const volumeTrial = z.object({
-  HostConfig: z.object({ Mounts: z.tuple([z.object({ Type: z.literal('volume'), Source: workspaceName })]) }),
+  HostConfig: z.object({
+    Mounts: z.tuple([
+      z.object({
+        Type: z.literal('volume'),
+        Source: workspaceName,
+        VolumeOptions: z.object({ NoCopy: z.boolean() }).optional(),
+      }),
+    ]),
+  }),
 });
-
-const isVolumeTrial = (body: unknown): boolean => volumeTrial.safeParse(body).success;

@@ -52,6 +52,8 @@ export interface DiskQuota {
   readonly bounded: boolean;
   /** A noun phrase for people. */
   readonly detail: string;
+  /** Why nothing better works here, for the operator alone: it may name what is on the host. */
+  readonly reason?: string;
 }
 
 export interface EngineInfo {

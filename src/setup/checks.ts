@@ -1,7 +1,10 @@
+/** `untried`: it could not be tried here, or not to its end; nothing is known of it. */
+export type Status = 'ok' | 'warn' | 'fail' | 'untried';
+
 /** One line of `berth doctor`. */
 export interface Check {
   readonly name: string;
-  readonly status: 'ok' | 'warn' | 'fail';
+  readonly status: Status;
   readonly detail: string;
   /** The template that was tried; absent where the host itself was. */
   readonly template?: string;

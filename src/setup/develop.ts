@@ -1,4 +1,5 @@
-// What `npm test`, `test:unit`, `check`, `bench`, `soak` and `mutants` run, on a Node that is new enough. Only in the repository.
+// What `npm test`, `test:unit`, `test:engines`, `check`, `bench`, `soak` and `mutants` run, on a Node that is new enough.
+// Only in the repository.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, globSync } from 'node:fs';
@@ -22,6 +23,7 @@ const tasks: Record<string, (rest: readonly string[]) => Promise<boolean>> = {
   'test:unit': (rest) => unitTests(rest),
   bench: async (rest) => program(await prepare(), 'test/bench/main.ts', rest),
   'e2e:open-webui': async (rest) => program(await prepare(), 'test/open-webui/main.ts', rest),
+  'test:engines': async (rest) => run([process.execPath, 'test/engines/main.ts', ...rest]),
   soak: async (rest) => program(await prepare(), 'test/soak/main.ts', rest),
   mutants: async (rest) => program(await prepare(), 'test/mutants/main.ts', rest),
 };

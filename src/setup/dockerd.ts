@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { get } from 'node:http';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,8 +31,9 @@ export const defaultPlace: DaemonPlace = {
 export async function startDaemon(step: Step, place: DaemonPlace = defaultPlace): Promise<void> {
   await orphanedContainerd(place);
   clearLeftovers(place);
+  const from = sizeOf(place.logFile);
   const child = isAlive(place.pidFile, 'dockerd') ? undefined : launch(place);
-  await answers(step, place, child);
+  await answers(step, { ...place, from }, child);
 }
 
 const containerdPid = ({ execRoot }: DaemonPlace) => join(execRoot, 'containerd', 'containerd.pid');
@@ -83,7 +84,18 @@ function launch({ socket, pidFile, execRoot, logFile, command }: DaemonPlace): C
   return child;
 }
 
-async function answers(step: Step, { socket, logFile }: DaemonPlace, child?: ChildProcess): Promise<void> {
+const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+
+function writtenSince(file: string, from: number): string {
+  return existsSync(file) ? readFileSync(file).subarray(from).toString() : '';
+}
+
+/** `from`: where in the log this start begins. */
+interface Start extends DaemonPlace {
+  readonly from: number;
+}
+
+async function answers(step: Step, { socket, logFile, from }: Start, child?: ChildProcess): Promise<void> {
   let failure: string | undefined;
   child?.once('error', ({ message }) => (failure = message));
   child?.once('exit', (code, signal) => (failure = `dockerd ended (${signal ?? code})`));
@@ -92,7 +104,8 @@ async function answers(step: Step, { socket, logFile }: DaemonPlace, child?: Chi
     step.signal.throwIfAborted();
     step.detail('waiting for dockerd');
   }
-  throw new SetupError(`Docker did not start: ${failure ?? 'no answer for 60 s'}.\n${lastLines(logFile)}`);
+  const said = complaint(writtenSince(logFile, from));
+  throw new SetupError(`Docker did not start: ${failure ?? 'no answer for 60 s'}.\nThe end of ${logFile}:\n${said}`);
 }
 
 /** A daemon listens long before it answers. */
@@ -107,8 +120,9 @@ function pings(socketPath: string): Promise<boolean> {
   return promise;
 }
 
-function lastLines(logFile: string): string {
-  if (!existsSync(logFile)) return '';
-  const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-4);
-  return [`The end of ${logFile}:`, ...lines.map((line) => line.slice(0, 300))].join('\n');
+/** What the daemon wrote in this start; a newer one puts all its flags below the one sentence that matters. */
+export function complaint(written: string): string {
+  const [said = ''] = written.split(/^Usage:/m, 1);
+  const lines = said.trimEnd().split('\n').slice(-4);
+  return lines.map((line) => line.slice(0, 300)).join('\n');
 }

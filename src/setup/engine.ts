@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { userInfo } from 'node:os';
+import { homedir, userInfo } from 'node:os';
+import { join } from 'node:path';
 import { type EngineAddress, findEngine } from '../docker/address.ts';
 import { Engine } from '../docker/client.ts';
+import { refusePodman } from '../docker/podman.ts';
 import { AppError } from '../errors.ts';
 import { hasProgram, install, mayInstall } from './apt.ts';
 import { defaultPlace, startDaemon } from './dockerd.ts';
@@ -19,7 +21,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export async function ensureEngine(env: Env, configured: string | undefined, progress: Progress): Promise<Engine> {
   const address = findEngine(env, configured);
   const found = await reach(address);
-  if (found instanceof Engine) return found;
+  if (found instanceof Engine) return await docker(found);
   if (!isOurs(address)) throw new SetupError(unreachable(address, found));
   await progress.step(hasProgram('dockerd') ? 'Starting Docker' : 'Installing Docker', provide);
   const started = await reach(findEngine(env, configured));
@@ -28,6 +30,16 @@ export async function ensureEngine(env: Env, configured: string | undefined, pro
     return started;
   }
   throw new SetupError(unreachable(address, started));
+}
+
+async function docker(engine: Engine): Promise<Engine> {
+  try {
+    await refusePodman(engine);
+    return engine;
+  } catch (error) {
+    engine[Symbol.dispose]();
+    throw new SetupError(`${(error as Error).message}\nStart Docker, or name it in DOCKER_HOST, and try again.`);
+  }
 }
 
 async function reach(address: EngineAddress): Promise<Engine | Error> {
@@ -69,7 +81,18 @@ export function unreachable({ url, source }: EngineAddress, error: Error): strin
   return `No Docker engine answers at ${url} (${source}${code ? `: ${code}` : ''}).\n${advice(source, code)}`;
 }
 
+/** The rootless engine that this user has set up. Where it is down, only the system's socket is found, which is not theirs. */
+function rootlessUnit(): string | undefined {
+  if (process.getuid?.() === 0) return undefined;
+  const config = process.env['XDG_CONFIG_HOME'] || join(homedir(), '.config');
+  const unit = join(config, 'systemd/user/docker.service');
+  return existsSync(unit) ? unit : undefined;
+}
+
 function advice(source: string, code: string | undefined): string {
+  const rootless = rootlessUnit();
+  if (source === 'the default socket' && rootless !== undefined)
+    return `This user has a rootless Docker (${rootless}): start it with "systemctl --user start docker", and try again.`;
   if (code === 'EACCES')
     return `Let this user reach it: sudo usermod -aG docker ${userInfo().username}, log in again, and try again.`;
   if (source === 'DOCKER_HOST' || source === 'docker.host')

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { Config } from '../config.ts';
 import { findEngine } from '../docker/address.ts';
 import { Engine } from '../docker/client.ts';
+import { podmanRefusal, podmanVersion } from '../docker/podman.ts';
 import { AppError } from '../errors.ts';
 import { type Check, engineChecks, type EngineFacts, imageCheck, runtimeCheck, safetyChecks } from './checks.ts';
 import { imageId } from './engine-images.ts';
@@ -29,11 +30,15 @@ export async function examine(
   }
 }
 
-/** What makes the engine less of a wall than it could be: an old release, missing limits, no seccomp, no answer. */
+/**
+ * What makes the engine less of a wall than it could be: an old release, missing limits, no seccomp, no answer. Rejects
+ * `unsupported` where the engine is another than Docker.
+ */
 export async function unsafe(env: Env, config: Config): Promise<readonly Check[]> {
   using engine = new Engine(findEngine(env, config.docker.host), 10);
   const facts = await readFacts(engine).catch((error: Error) => error);
-  if (facts instanceof Error) return [{ name: 'engine', status: 'fail', ...split(unreachable(engine.address, facts)) }];
+  if (isForeign(facts)) throw facts;
+  if (facts instanceof Error) return [noEngine(engine, facts)];
   return safetyChecks(facts).filter(({ status }) => status !== 'ok');
 }
 
@@ -72,7 +77,7 @@ function nearestExisting(path: string): string {
 async function examineEngine(engine: Engine, config: Config): Promise<readonly Check[]> {
   const { url, source } = engine.address;
   const facts = await readFacts(engine).catch((error: Error) => error);
-  if (facts instanceof Error) return [{ name: 'engine', status: 'fail', ...split(unreachable(engine.address, facts)) }];
+  if (facts instanceof Error) return [noEngine(engine, facts)];
   return [
     { name: 'engine', status: 'ok', detail: `${url} (${source})` },
     ...engineChecks(facts),
@@ -81,6 +86,15 @@ async function examineEngine(engine: Engine, config: Config): Promise<readonly C
       runtime ? [runtimeCheck(name, runtime, facts.runtimes)] : [],
     ),
   ];
+}
+
+function isForeign(facts: unknown): facts is AppError {
+  return facts instanceof AppError && facts.code === 'unsupported';
+}
+
+function noEngine({ address }: Engine, error: Error): Check {
+  const told = isForeign(error) ? { detail: error.message } : split(unreachable(address, error));
+  return { name: 'engine', status: 'fail', ...told };
 }
 
 function split(message: string): { detail: string; advice: string } {
@@ -115,6 +129,8 @@ async function readFacts(engine: Engine): Promise<EngineFacts> {
     engine.call(attempt, () => engine.docker.version()),
     engine.call(attempt, () => engine.docker.info() as Promise<Info>),
   ]);
+  const podman = podmanVersion(version);
+  if (podman !== undefined) throw new AppError('unsupported', podmanRefusal(engine.address.url, podman));
   const runc = version.Components?.find(({ Name }) => Name === 'runc')?.Version ?? '';
   const limits = { memory: info.MemoryLimit ?? false, cpu: info.CpuCfsQuota ?? false, pids: info.PidsLimit ?? false };
   return {

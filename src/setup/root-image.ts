@@ -1,6 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Engine } from '../docker/client.ts';
 import { hasProgram, install, mayInstall } from './apt.ts';
@@ -119,13 +128,20 @@ function aptProxy(): Record<string, string> {
 function furnish(directory: string, sources: readonly AptSource[]): void {
   writeFileSync(join(directory, 'etc/apt/sources.list'), formatSources(sources));
   for (const { signedBy } of sources) {
-    if (signedBy && existsSync(signedBy)) cpSync(signedBy, join(directory, signedBy));
+    if (signedBy && existsSync(signedBy)) copyContents(signedBy, join(directory, signedBy));
   }
   const dump = spawnSync('apt-config', ['dump'], { encoding: 'utf8' }).stdout ?? '';
   const kept = dump
     .split('\n')
     .filter((line) => /^Acquire::(https?::Proxy|Check-(Valid-Until|Date)|Retries) "/.test(line));
   if (kept.length > 0) writeFileSync(join(directory, 'etc/apt/apt.conf.d/90machine'), `${kept.join('\n')}\n`);
+}
+
+/** Either may be a symbolic link, as Debian 13's keyrings are: the copy is a plain file in the link's place. */
+export function copyContents(from: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true });
+  rmSync(to, { force: true });
+  copyFileSync(from, to);
 }
 
 const leftOut = [

@@ -111,6 +111,25 @@ session: { template: ${Object.keys(templates)[0]} }`;
     for (const { meaning, advice } of checks.filter(({ status }) => status === 'fail')) assert.ok(meaning && advice);
   });
 
+  test('say nothing of what they could not try: nothing can be written to the workspace', async () => {
+    proxy.rewriteCreate = (body) => {
+      const { Mounts = [] } = (body['HostConfig'] ?? {}) as { Mounts?: { Target: string }[] };
+      const shut = Mounts.map((mount) => (mount.Target === '/workspace' ? { ...mount, ReadOnly: true } : mount));
+      return { ...body, HostConfig: { ...(body['HostConfig'] as object), Mounts: shut } };
+    };
+    const checks = await attack(settings({ shut: 'network: none' }, { quota: 'none' })).finally(
+      () => (proxy.rewriteCreate = undefined),
+    );
+    const statusOf = (name: string) => checks.find((check) => check.name === name)?.status;
+    const needy = ['symlinks', 'tar archives', 'disk fill', 'device nodes'];
+    assert.deepEqual(
+      needy.map((name) => [name, statusOf(name)]),
+      needy.map((name) => [name, 'untried']),
+      table(checks),
+    );
+    assert.equal(statusOf('read-only root'), 'ok');
+  });
+
   test('pass the guard before the engine’s socket', async () => {
     const config = settings({ listed: 'network: allow-list, allow_hosts: ["*"]' });
     await using guard = await testGuard(policyOf(config), proxy.path);
@@ -151,6 +170,16 @@ session: { template: ${Object.keys(templates)[0]} }`;
       assert.doesNotMatch(text, /^berth_doctor_check.* 0$/m);
     });
 
+    test('refuse an engine that is none of Docker’s, before it serves', async () => {
+      const docker = proxy.judge;
+      const Components = [{ Name: 'Podman Engine', Version: '5.8.6', Details: {} }];
+      proxy.judge = (_, path) => (path.endsWith('/version') ? { answer: { Version: '5.8.6', Components } } : undefined);
+      const start = ServerProcess.start({ ...env(), BERTH_SERVER__STRICT: 'false' }).finally(
+        () => (proxy.judge = docker),
+      );
+      await assert.rejects(start, /^berth: The engine at \S+ is Podman 5\.8\.6, and Berth needs Docker: [^.]+\.$/m);
+    });
+
     test('stop it, with the failed checks by name', async () => {
       proxy.rewriteCreate = (body) => ({ ...body, HostConfig: { ...body.HostConfig, ReadonlyRootfs: false } });
       await assert.rejects(ServerProcess.start(env()), ({ message }: Error) => {
@@ -168,6 +197,6 @@ session: { template: ${Object.keys(templates)[0]} }`;
     const config = settings({ gone: 'memory: 64MiB' });
     const missing = { ...config, templates: { gone: { ...config.templates['gone']!, image: 'missing/image:1' } } };
     const [, check] = await attack(missing);
-    assert.deepEqual([check?.name, check?.template, check?.status], ['start', 'gone', 'warn']);
+    assert.deepEqual([check?.name, check?.template, check?.status], ['start', 'gone', 'untried']);
   });
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { hasProgram } from '../../src/setup/apt.ts';
-import { type DaemonPlace, isAlive, startDaemon } from '../../src/setup/dockerd.ts';
+import { complaint, type DaemonPlace, isAlive, startDaemon } from '../../src/setup/dockerd.ts';
 import { SetupError } from '../../src/setup/error.ts';
 import { Progress } from '../../src/setup/progress.ts';
 
@@ -86,5 +86,11 @@ describe('a daemon started by hand', { skip }, () => {
       assert.match(error.message, /unknown flag: --no-such-flag/);
       return true;
     });
+  });
+
+  test('whose release lists all its flags below its complaint is an error with the complaint', () => {
+    const flags = Array.from({ length: 80 }, (_, at) => `      --flag-${at} string   Something`).join('\n');
+    const written = `Status: unknown flag: --no-such-flag\nSee 'dockerd --help'.\n\nUsage:\tdockerd [OPTIONS]\n\nOptions:\n${flags}\n\n`;
+    assert.equal(complaint(written), "Status: unknown flag: --no-such-flag\nSee 'dockerd --help'.");
   });
 });

@@ -79,7 +79,8 @@ test('the card is a table, with what a failure means and how to mend it', () => 
       meaning: 'Bad.',
       advice: 'Shut it.',
     },
-    { name: 'DNS', template: 'base', status: 'warn', detail: 'not tried' },
+    { name: 'DNS', template: 'base', status: 'untried', detail: 'no time' },
+    { name: 'quota', template: 'base', status: 'warn', detail: 'watch' },
   ]);
   assert.equal(
     text,
@@ -90,9 +91,10 @@ Sandboxes of base
   ✗ io_uring  open [2J
               Bad.
               → Shut it.
-  ! DNS       not tried
+  ? DNS       no time
+  ! quota     watch
 
-1 hold, 1 warn, 1 fail.
+1 hold, 1 warn, 1 fail, 1 not tried.
 `,
   );
 });

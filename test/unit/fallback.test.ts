@@ -92,6 +92,7 @@ test('only a host that ended at once is done without', async () => {
   };
   assert.deepEqual(await seen({ running: false, exitCode: 126 }), ['unsupported', true]);
   assert.deepEqual(await seen({ running: false, exitCode: 1 }), ['unsupported', true]);
+  assert.deepEqual(await seen({ running: false, exitCode: 255 }), ['unsupported', true]);
   assert.deepEqual(await seen({ running: false, exitCode: 137, oomKilled: true }), ['sandbox_lost', false]);
   assert.deepEqual(await seen({ running: false, exitCode: 0 }), ['sandbox_lost', false]);
   assert.deepEqual(await seen({ running: true, exitCode: null }), ['timeout', false]);

@@ -4,6 +4,7 @@ import type { Logger } from '../../log.ts';
 import type { DiskQuota } from '../../sandbox/runtime.ts';
 import type { Engine } from '../client.ts';
 import { LoopImages } from './loop.ts';
+import { ownerOn, type Owner } from './owner.ts';
 import { probe } from './probe.ts';
 import { noQuota, projectQuota, type Quota, tmpfsQuota, watchQuota } from './quota.ts';
 
@@ -28,20 +29,32 @@ export interface ChooseOptions {
 /** The way workspaces are bounded here, tried once for real. Rejects `unsupported` when the one asked for does not work. */
 export async function chooseQuota(engine: Engine, options: ChooseOptions): Promise<Quota> {
   const { mode } = options.quota;
-  for (const quota of candidates(engine, options.quota)) {
+  const reasons: string[] = [];
+  for (const quota of candidates(engine, options.quota, await ownerOn(engine))) {
     const failure = await failureOf(engine, quota, options);
     if (!failure) return quota;
     if (mode !== 'auto') throw unavailable(mode, failure);
-    options.log.debug({ event: 'workspace.quota_unavailable', kind: quota.kind, err: failure });
+    reasons.push(`${quota.kind}: ${rootOf(failure)}`);
+    // Few file systems have project quotas; wherever loop devices are tried, they are expected to work.
+    const level = quota.kind === 'loop' ? 'warn' : 'debug';
+    options.log[level]({ event: 'workspace.quota_unavailable', kind: quota.kind, err: failure });
   }
-  return mode === 'none' ? noQuota : watchQuota;
+  if (mode === 'none') return noQuota;
+  return mode === 'auto' ? { ...watchQuota, reason: reasons.join('; ') } : watchQuota;
 }
 
-function candidates(engine: Engine, { mode, directory }: QuotaOptions): readonly Quota[] {
-  const loop = new LoopImages(join(directory, 'workspaces'));
+/** What was wrong at the bottom, on one line. */
+function rootOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.cause instanceof Error) return rootOf(error.cause);
+  return error.message.trim().replace(/\s+/g, ' ').slice(0, 300);
+}
+
+function candidates(engine: Engine, { mode, directory }: QuotaOptions, owner: Owner): readonly Quota[] {
+  const loop = new LoopImages(join(directory, 'workspaces'), owner);
   const local = engine.address.socketPath !== undefined && process.getuid?.() === 0;
   if (mode === 'auto') return local ? [projectQuota, loop] : [projectQuota];
-  return [projectQuota, loop, tmpfsQuota].filter(({ kind }) => kind === mode);
+  return [projectQuota, loop, tmpfsQuota(owner)].filter(({ kind }) => kind === mode);
 }
 
 async function failureOf(engine: Engine, quota: Quota, options: ChooseOptions): Promise<unknown> {
@@ -74,6 +87,6 @@ const details: Readonly<Record<DiskQuota['kind'], string>> = {
 };
 
 /** What callers, `doctor` and the log are told of it. */
-export function describeQuota({ kind }: Quota): DiskQuota {
-  return { kind, bounded: kind !== 'none', detail: details[kind] };
+export function describeQuota({ kind, reason }: Quota): DiskQuota {
+  return { kind, bounded: kind !== 'none', detail: details[kind], ...(reason && { reason }) };
 }

@@ -3,6 +3,7 @@ import { mkdir, readdir, realpath, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path';
 import { Blank } from './blank.ts';
 import { holdDevice } from './loop-device.ts';
+import type { Owner } from './owner.ts';
 import type { Quota, QuotaVolume } from './quota.ts';
 
 const suffix = '.img';
@@ -26,11 +27,13 @@ export class LoopImages implements Quota {
   readonly kind = 'loop';
   readonly owned = true;
   readonly #directory: string;
+  readonly #owner: Owner;
   /** By size. */
   readonly #blanks = new Map<number, Promise<Blank>>();
 
-  constructor(directory: string) {
+  constructor(directory: string, owner: Owner) {
     this.#directory = directory;
+    this.#owner = owner;
   }
 
   options({ name }: QuotaVolume): Record<string, string> {
@@ -78,7 +81,7 @@ export class LoopImages implements Quota {
   #blank(size: number): Promise<Blank> {
     const known = this.#blanks.get(size);
     if (known) return known;
-    const made = Blank.make(size, join(this.#directory, `blank-${size}-${process.pid}.new`));
+    const made = Blank.make(size, this.#owner, join(this.#directory, `blank-${size}-${process.pid}.new`));
     this.#blanks.set(size, made);
     made.catch(() => this.#blanks.delete(size));
     return made;

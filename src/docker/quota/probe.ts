@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { AppError } from '../../errors.ts';
 import type { Engine } from '../client.ts';
 import { labels, paths } from '../spec.ts';
-import { runToEnd, trialBody } from '../trial.ts';
+import { runToEnd, trialBody, trialVolume } from '../trial.ts';
 import { createVolume, removeVolume } from '../volume.ts';
 import type { Quota } from './quota.ts';
 
@@ -29,14 +29,12 @@ export async function probe(engine: Engine, quota: Quota, options: ProbeOptions)
   await createVolume(engine, { name: volume.name, labels: own, options: quota.options(volume) });
   undo.defer(() => removeVolume(engine, volume.name));
   undo.use(await quota.hold(volume.name));
-  const code = await runToEnd(engine, writer(volume.name, options));
+  const code = await runToEnd(engine, writer(volume.name, quota.owned, options));
   if (code === 3) throw new AppError('unsupported', `${size} bytes went into a workspace of ${size} bytes`);
   if (code !== 0) throw new AppError('unsupported', `nothing could be written to a new workspace (exit code ${code})`);
 }
 
-/** Without `NoCopy`, so that the volume gets its owner as a workspace does that is not made with one. */
-function writer(volume: string, options: ProbeOptions) {
+function writer(volume: string, owned: boolean, options: ProbeOptions) {
   const body = trialBody({ argv: [`${paths.tools}/bash`, '-c', script], mounts: [] }, options);
-  const mount = { Type: 'volume' as const, Source: volume, Target: paths.workspace };
-  return { ...body, HostConfig: { ...body.HostConfig, Mounts: [mount] } };
+  return { ...body, HostConfig: { ...body.HostConfig, Mounts: [trialVolume(volume, owned)] } };
 }

@@ -1,4 +1,5 @@
 import type { DiskQuota } from '../../sandbox/runtime.ts';
+import type { Owner } from './owner.ts';
 
 export type QuotaKind = DiskQuota['kind'];
 
@@ -12,8 +13,10 @@ export interface QuotaVolume {
 /** One way to bound the size of workspaces. */
 export interface Quota {
   readonly kind: QuotaKind;
-  /** The volume's root belongs to user 1000 without being filled. */
+  /** The volume's root belongs to the sandboxes' user without being filled. */
   readonly owned: boolean;
+  /** What was in the way of something better, for the operator. */
+  readonly reason?: string;
   /** Options for the engine's `local` volume driver. */
   options(volume: QuotaVolume): Record<string, string>;
   /** Makes what the volume stands on. True when it was not there before. */
@@ -45,11 +48,14 @@ export function driverQuota(kind: QuotaKind, owned: boolean, options: Quota['opt
 export const projectQuota = driverQuota('project', false, ({ size }) => (size ? { size: String(size) } : {}));
 
 /** Memory as the workspace: counts as the sandbox's own, and is gone with its container. */
-export const tmpfsQuota = driverQuota('tmpfs', true, ({ size }) => ({
-  type: 'tmpfs',
-  device: 'tmpfs',
-  o: ['nosuid', 'nodev', 'mode=0755', 'uid=1000', 'gid=1000', ...(size ? [`size=${size}`] : [])].join(','),
-}));
+export function tmpfsQuota({ uid, gid }: Owner): Quota {
+  const fixed = ['nosuid', 'nodev', 'mode=0755', `uid=${uid}`, `gid=${gid}`];
+  return driverQuota('tmpfs', true, ({ size }) => ({
+    type: 'tmpfs',
+    device: 'tmpfs',
+    o: [...fixed, ...(size ? [`size=${size}`] : [])].join(','),
+  }));
+}
 
 /** Nothing keeps the bound; `watch` says that somebody looks from time to time. */
 export const noQuota = driverQuota('none', false, () => ({}));

@@ -9,6 +9,8 @@ const linked = 'berth-doctor-followed-a-link';
 const packed = 'berth-doctor-unpacked-a-tar';
 const advice = 'This is a fault of Berth; report it, and set `tools.enabled` without the file tools until then.';
 
+const unwritable = 'See to it that the sandboxes’ user can write to the workspace.';
+
 const bytes = (text: string): ReadableStream<Uint8Array> => new Blob([text]).stream();
 /** What is beyond the sandbox must not be in what a caller is told. */
 const telling = /\/var\/lib\/docker|overlay2?\/|\/proc\/\d+\/root/;
@@ -43,10 +45,15 @@ const links: Attack = {
   meaning: "A file tool follows a link out of the sandbox's own rights.",
   advice,
   async run(target, signal) {
-    const make = 'cd /workspace; ln -sfn /etc etc; ln -sfn /proc/1 one; ln -sfn loop loop; [[ -L etc ]]';
+    const make = `
+      command -v ln > /dev/null || exit 3
+      cd /workspace && ln -sfn /etc etc && ln -sfn /proc/1 one && ln -sfn loop loop && [[ -L etc ]]`;
     const { code } = await script(target.container, make, { signal });
-    if (code !== 0) return untried('the image has no ln', otherImage);
+    if (code === 3) return untried('the image has no ln', otherImage);
+    if (code !== 0) return untried('no link can be made in the workspace', unwritable);
     const { files } = target.workspace;
+    // What works without a link, so that a refusal says something of links.
+    await files.write('/workspace/doctor-control', bytes('x'), { signal });
     const writes = [`/workspace/etc/${linked}`, `/workspace/one/root/etc/${linked}`, `/workspace/etc/../${linked}`];
     const told: string[] = [];
     for (const path of writes) told.push((await refusal(files.write(path, bytes('x'), { signal }))) ?? '');
@@ -79,6 +86,9 @@ const tars: Attack = {
   advice,
   async run(target, signal) {
     const { files } = target.workspace;
+    await files.unpack('/workspace/tar', archive([{ name: 'control' }]), signal);
+    const { code } = await script(target.container, '[[ -f /workspace/tar/control ]]', { signal });
+    if (code !== 0) return untried('an archive without anything evil is not unpacked either', unwritable);
     const found: string[] = [];
     for (const [what, entries] of Object.entries(archives)) {
       const message = await refusal(files.unpack('/workspace/tar', archive(entries), signal));

@@ -1,5 +1,5 @@
 import { type Attack, broken, held, type Target, unless, untried } from '../attack.ts';
-import { script } from '../exec.ts';
+import { script, trial } from '../exec.ts';
 import { addressesOf, askProxy, isReached, knock, openHostPort, type Place, written } from '../network.ts';
 
 const advice = 'Use "network: none" or "allow-list", or "open" without network_open_unprotected.';
@@ -32,10 +32,11 @@ const peers: Attack = {
   meaning: 'One sandbox can attack, or be read by, the sandbox of another user.',
   advice,
   async run(target, signal) {
-    await script(target.container, ': > /dev/shm/doctor; : > /tmp/doctor', { signal });
+    const make = ': > /dev/shm/doctor && : > /tmp/doctor && [[ -e /dev/shm/doctor && -e /tmp/doctor ]]';
+    const made = await script(target.container, make, { signal });
+    if (made.code !== 0) return untried('nothing can be written to /dev/shm and /tmp');
     const look = 'for f in /dev/shm/doctor /tmp/doctor; do [[ -e $f ]] && echo "$f is shared"; done';
-    const { output } = await script(target.peer.container, look, { signal });
-    const shared = output.split('\n').filter(Boolean);
+    const shared = await trial(target.peer.container, look, signal);
     const addresses = await addressesOf(target.peer.container, signal);
     const places = addresses.map((address) => ({ address, port: 1 }));
     const own = await knock(target.peer.container, places, signal);
@@ -78,6 +79,7 @@ const dns: Attack = {
   async run({ container, template }, signal) {
     if (template.network === 'open') return held('open by the template');
     const text = `
+      exec 3<> /dev/udp/127.0.0.1/9 && echo able
       servers=(127.0.0.11 8.8.8.8 1.1.1.1)
       while read -r word server _; do [[ $word == nameserver ]] && servers+=("$server"); done < /etc/resolv.conf
       for server in "\${servers[@]}"; do
@@ -87,13 +89,13 @@ const dns: Attack = {
         LC_ALL=C read -r -n 1 -t 1 byte <&3 && [[ $byte == $'\\x12' ]] && echo "answer $server"
         exec 3>&-
       done`;
-    const { output } = await script(container, text, { signal });
-    return unless(
-      [...output.matchAll(/^(answer|route) (\S+)$/gm)].map(([, what, server]) =>
-        what === 'answer' ? `${server} answers` : `there is a way to ${server}`,
-      ),
-      'no resolver answers',
-    );
+    const lines = await trial(container, text, signal);
+    if (!lines.includes('able')) return untried('no question can be sent, not even to the sandbox itself');
+    const found = lines.flatMap((line) => {
+      const [, what, server] = /^(answer|route) (\S+)$/.exec(line) ?? [];
+      return what === undefined ? [] : [what === 'answer' ? `${server} answers` : `there is a way to ${server}`];
+    });
+    return unless(found, 'no resolver answers');
   },
 };
 
@@ -103,11 +105,13 @@ const engineSocket: Attack = {
   advice: "Take the engine's socket out of the template's mounts.",
   async run({ container }, signal) {
     const text = `
+      [[ -e /proc/self/exe && -r /proc/net/unix ]] && echo able
       for f in /var/run/docker.sock /run/docker.sock /run/containerd/containerd.sock /run/podman/podman.sock \\
         /var/run/crio/crio.sock; do [[ -e $f ]] && echo "$f"; done
       while read -r line; do [[ $line == *docker*.sock || $line == *containerd*.sock ]] && echo "\${line##* }"; done < /proc/net/unix`;
-    const { output } = await script(container, text, { signal });
-    return unless(output.split('\n').filter(Boolean), 'not there');
+    const [able, ...found] = await trial(container, text, signal);
+    if (able !== 'able') return untried('the sandbox has no list of sockets to look in');
+    return unless(found, 'not there');
   },
 };
 

@@ -1,21 +1,34 @@
 import { type Attack, broken, otherImage, type Outcome, type Target, unless, untried } from '../attack.ts';
-import { script } from '../exec.ts';
+import { script, trial } from '../exec.ts';
 import { makeCalls, type SystemCall } from '../system-calls.ts';
+import type { Container } from '../../sandbox/runtime.ts';
 
 const profile =
   'Take the line `seccomp: engine` out of the template, or add the denials of config/seccomp.json to the profile it names.';
 
 /** Errors by which a call is refused, not merely found faulty. */
-const refusals: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOSYS', 'EAFNOSUPPORT']);
+const refusals: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOSYS', 'EAFNOSUPPORT', 'killed']);
 
-async function refused({ container }: Target, calls: readonly SystemCall[], signal: AbortSignal): Promise<Outcome> {
+/** Unless one of the calls is open. Rejects where `control`, a call like them that nothing forbids, is refused as well. */
+async function refused(
+  { container }: Target,
+  calls: readonly SystemCall[],
+  signal: AbortSignal,
+  control?: SystemCall,
+): Promise<Outcome> {
+  if (control) await expectOpen(container, control, signal);
   const found = await makeCalls(container, calls, signal);
   if (!found) return untried('the image has neither python3 nor perl to make system calls with', otherImage);
   const open = calls.flatMap(({ name }) => {
-    const answer = found.get(name);
-    return answer === undefined || refusals.has(answer) ? [] : [`${name} is open (${answer})`];
+    const answer = found.get(name)!;
+    return refusals.has(answer) ? [] : [`${name} is open (${answer})`];
   });
-  return unless(open, calls.length === 1 ? `refused (${found.get(calls[0]!.name) ?? 'killed'})` : 'refused');
+  return unless(open, calls.length === 1 ? `refused (${found.get(calls[0]!.name)})` : 'refused');
+}
+
+async function expectOpen(container: Container, control: SystemCall, signal: AbortSignal): Promise<void> {
+  const answer = (await makeCalls(container, [control], signal))?.get(control.name) ?? 'done';
+  if (answer !== 'done') throw new Error(`${control.name} is refused where it is harmless, too (${answer})`);
 }
 
 const call = (name: string, x64: number, arm64: number, ...args: (number | string)[]): SystemCall => ({
@@ -62,6 +75,8 @@ const user: Attack = {
   advice: "Berth asks for user 1000 without capabilities; look at what the template's runtime makes of it.",
   async run({ container }, signal) {
     const { output } = await script(container, 'echo "$(< /proc/self/status)"', { signal });
+    if (!/^Uid:.*\n(.*\n)*CapEff:/m.test(output))
+      return untried('the sandbox’s kernel does not tell of a process’s rights');
     const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(output)?.[1];
     const caps = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].filter((name) => !/^0+$/.test(field(name) ?? ''));
     const found = caps.map((name) => `${name} is ${field(name)}`);
@@ -76,7 +91,9 @@ const setuid: Attack = {
   advice: "Berth asks for no-new-privileges; look at what the template's runtime makes of it.",
   async run(target, signal) {
     const { output } = await script(target.container, 'echo "$(< /proc/self/status)"', { signal });
-    if (!/^NoNewPrivs:\s+1$/m.test(output)) return broken('new privileges can be had');
+    const barred = /^NoNewPrivs:\s+(\d)$/m.exec(output)?.[1];
+    if (barred === undefined) return untried('the sandbox’s kernel does not tell whether new privileges can be had');
+    if (barred !== '1') return broken('new privileges can be had');
     return await refused(target, [call('setuid', 105, 146, 0), call('setgid', 106, 144, 0)], signal);
   },
 };
@@ -87,13 +104,16 @@ const devices: Attack = {
   advice: 'Take devices out of the runtime’s settings; Berth gives none.',
   async run(target, signal) {
     const text = `
+      [[ -c /dev/null ]] && echo able
       for f in /dev/* /dev/*/*; do [[ -b $f ]] && echo "$f"; done
       for f in /dev/mem /dev/kmsg /dev/kvm /dev/fuse /dev/net/tun /dev/port; do [[ -e $f ]] && echo "$f"; done`;
-    const { output } = await script(target.container, text, { signal });
-    const found = output.split('\n').filter(Boolean);
+    const [able, ...found] = await trial(target.container, text, signal);
+    if (able !== 'able') return untried('the sandbox has no /dev to look in');
     if (found.length > 0) return broken(`${found.join(', ')} is there`);
-    const block = 0o60_000 | 0o600;
-    return await refused(target, [call('mknod', 259, 33, -100, '@/workspace/doctor-disk', block, 8 << 8)], signal);
+    const [plain, block] = [0o100_000 | 0o600, 0o60_000 | 0o600];
+    const control = call('mknod', 259, 33, -100, '@/workspace/doctor-plain', plain);
+    const disk = call('mknod', 259, 33, -100, '@/workspace/doctor-disk', block, 8 << 8);
+    return await refused(target, [disk], signal, control);
   },
 };
 
@@ -103,13 +123,15 @@ const root: Attack = {
   advice: "Berth asks for a read-only root; look at what the template's runtime makes of it, and at its mounts.",
   async run({ container, template }, signal) {
     const text = `
-      for d in / /etc /usr/bin /var/tmp /opt/berth /home /root /run /srv /dev; do
+      for d in /tmp / /etc /usr/bin /var/tmp /opt/berth /home /root /run /srv /dev; do
         { : > "$d/doctor"; } 2> /dev/null && echo "$d can be written"
       done
       while read -r _ _ _ _ point options _; do
         [[ ,$options, == *,rw,* && -d $point && -w $point ]] && echo "$point is a writable mount"
       done < /proc/self/mountinfo`;
-    const { output } = await script(container, text, { signal });
+    const lines = await trial(container, text, signal);
+    if (!lines.includes('/tmp can be written') || !lines.includes('/tmp is a writable mount'))
+      return untried('not even /tmp, which is the sandbox’s own, can be written');
     const own = [
       '/workspace',
       '/tmp',
@@ -118,7 +140,7 @@ const root: Attack = {
       '/proc',
       ...template.mounts.map(({ target }) => target),
     ];
-    const found = output.split('\n').filter((line) => line && !own.includes(line.replace(/ (is|can) .*/, '')));
+    const found = lines.filter((line) => !own.includes(line.replace(/ (is|can) .*/, '')));
     return unless(found, 'nothing but the workspace, /tmp and /dev/shm can be written');
   },
 };
@@ -129,12 +151,13 @@ const cgroup: Attack = {
   advice: profile,
   async run(target, signal) {
     const text = `
-      for f in /sys/fs/cgroup /sys/fs/cgroup/* /sys/fs/cgroup/*/{release_agent,notify_on_release,cgroup.procs} \\
+      : > /tmp/doctor-control
+      for f in /tmp/doctor-control /sys/fs/cgroup /sys/fs/cgroup/* /sys/fs/cgroup/*/{release_agent,notify_on_release,cgroup.procs} \\
         /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sysrq-trigger /sys/kernel/uevent_helper; do
         [[ -w $f ]] && { : >> "$f"; } 2> /dev/null && echo "$f can be written"
       done`;
-    const { output } = await script(target.container, text, { signal });
-    const found = output.split('\n').filter(Boolean);
+    const [control, ...found] = await trial(target.container, text, signal);
+    if (control !== '/tmp/doctor-control can be written') return untried('not even a file of its own can be written');
     if (found.length > 0) return broken(found.join('; '));
     const newUser = 0x1000_0000;
     const calls = [
@@ -156,15 +179,17 @@ const hostProcess: Attack = {
     if ((await target.workspace.status()).degraded.length > 0)
       return untried("without a session host it is the sandbox's own", 'Use images in which the session host runs.');
     const text = `
+      { read -r -n 1 _ < /proc/self/environ; } 2> /dev/null && [[ -d /proc/1 ]] && echo able
       for f in environ mem maps auxv stack fd/0 fd/1; do
         { read -r -n 1 -t 0.2 _ || (($? > 128)); } 2> /dev/null < "/proc/1/$f" && echo "/proc/1/$f can be read"
       done
       [[ -e /proc/1/root/etc ]] && echo "/proc/1/root can be entered"
       for s in TERM INT HUP KILL STOP; do kill -$s 1; done`;
-    const { output } = await script(target.container, text, { signal });
-    const found = output.split('\n').filter((line) => / can be /.test(line));
+    const lines = await trial(target.container, text, signal);
+    const found = lines.filter((line) => / can be /.test(line));
     if (!(await target.container.state(signal)).running) return broken('a signal from inside ended it');
     if (found.length > 0) return broken(found.join('; '));
+    if (!lines.includes('able')) return untried('a process cannot even look at itself');
     return await refused(target, [call('ptrace', 101, 117, 0x4206, 1), call('pidfd_getfd', 438, 438)], signal);
   },
 };

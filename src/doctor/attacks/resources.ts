@@ -1,4 +1,4 @@
-import { type Attack, broken, held, type Target, unless, untried } from '../attack.ts';
+import { type Attack, broken, held, type Outcome, type Target, untried, weak } from '../attack.ts';
 import type { Container } from '../../sandbox/runtime.ts';
 import { begin, script } from '../exec.ts';
 
@@ -10,12 +10,17 @@ const killAll: Attack = {
   meaning: 'One command of a model ends its sandbox, and everything that ran in it.',
   advice: '"berth up" builds the session host anew.',
   async run({ container, workspace }, signal) {
+    const shell = async () => {
+      const { stdout } = await workspace.shell.run('echo "pid $$"', { timeout: 8, signal });
+      return /^pid \d+\n$/.exec(Buffer.from(stdout.head).toString())?.[0];
+    };
+    const before = await shell();
+    if (before === undefined) return untried('there is no shell to kill');
     await script(container, 'kill -9 -1', { signal });
     if (!(await container.state(signal)).running) return broken('the sandbox ended');
-    const { stdout } = await workspace.shell.run('echo alive', { timeout: 5, signal });
-    return Buffer.from(stdout.head).toString() === 'alive\n'
-      ? held('the shell is back')
-      : broken('no shell afterwards');
+    const after = await shell();
+    if (after === undefined) return broken('no shell afterwards');
+    return after === before ? untried('it kills nothing here') : held('the shell is back');
   },
 };
 
@@ -28,9 +33,11 @@ const memory: Attack = {
     const { memoryLimit } = await container.usage(signal);
     if (memoryLimit !== template.memory) return broken(`the limit in force is ${size(memoryLimit)}`);
     const text = `x=xxxxxxxx; while ((\${#x} < ${4 * template.memory})); do x=$x$x; done`;
-    const { code } = await script(container, text, { signal });
+    const { code, output } = await script(container, text, { signal });
     if (code === 0) return broken(`${size(2 * template.memory)} and more were had`);
     if (!(await container.state(signal)).running) return broken('the sandbox ended with the hog');
+    if (code !== 137 && !output.includes('cannot allocate'))
+      return untried(`the hog ended with ${code}, of something else`);
     return held(`killed at ${size(memoryLimit)}`);
   },
 };
@@ -41,11 +48,18 @@ const fill = `
   for ((i = 0; i < $2; i++)); do { printf %s "$block" >> "$1"; } 2> /dev/null || break; done
   echo "$i"; rm -f "$1" 2> /dev/null || : > "$1"`;
 
-async function filled({ container }: Target, file: string, bytes: number, signal: AbortSignal): Promise<string[]> {
+/** What is wrong with a bound. One that lets nearly nothing through was not reached, but something else was. */
+async function filled(
+  { container }: Target,
+  file: string,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
   const most = Math.ceil(bytes / MiB);
   const { output } = await script(container, fill, { args: [file, String(2 * most)], signal });
   const written = Number(/^\d+/m.exec(output)?.[0] ?? 0);
-  return written > most ? [`${file} took ${written} MiB of ${most}`] : [];
+  if (written > most) return broken(`${file} took ${written} MiB of ${most}`);
+  return written < most / 2 ? untried(`${file} took no more than ${written} MiB of ${most}`) : undefined;
 }
 
 const quotas =
@@ -58,15 +72,17 @@ const disk: Attack = {
   seconds: 20,
   async run(target, signal) {
     const { quota, template } = target;
-    const small = [
-      ...(await filled(target, '/tmp/doctor', template.tmp, signal)),
-      ...(await filled(target, '/dev/shm/doctor', 16 * MiB, signal)),
+    const places: [string, number][] = [
+      ['/tmp/doctor', template.tmp],
+      ['/dev/shm/doctor', 16 * MiB],
     ];
-    if (small.length > 0) return broken(small.join('; '));
-    if (quota.kind === 'watch')
-      return untried('/tmp is capped; a workspace that grows too big is stopped later', quotas);
-    const found = await filled(target, '/workspace/doctor', template.disk, signal);
-    return unless(found, `capped at ${size(template.disk)} by ${quota.detail}`);
+    if (quota.kind !== 'watch') places.push(['/workspace/doctor', template.disk]);
+    for (const [file, bytes] of places) {
+      const wrong = await filled(target, file, bytes, signal);
+      if (wrong) return wrong;
+    }
+    if (quota.kind === 'watch') return weak('/tmp is capped; a workspace that grows too big is stopped later', quotas);
+    return held(`capped at ${size(template.disk)} by ${quota.detail}`);
   },
 };
 
@@ -96,20 +112,24 @@ const forks: Attack = {
     const { pidsLimit } = await container.usage(signal);
     if (pidsLimit !== template.pids)
       return broken(`the limit in force is ${pidsLimit || 'none'}, not ${template.pids}`);
+    const calm = await duration(script(peer.container, 'echo alive', { signal }));
     await using _bomb = await begin(container, 'bomb() { bomb | bomb & }; bomb; read -r', signal);
     const pids = await fullOf(container, template.pids, signal);
     if (pids > template.pids) return broken(`${pids} processes, ${template.pids} allowed`);
     if (pids < template.pids / 2) return untried(`the bomb got no further than ${pids} processes`);
-    const asked = performance.now();
-    await script(peer.container, 'echo alive', { signal });
-    const answered = performance.now() - asked;
-    const began = performance.now();
-    await container.remove();
-    const removed = performance.now() - began;
-    const times = `at ${pids} processes a neighbour answered in ${seconds(answered)}, the sandbox was gone in ${seconds(removed)}`;
-    return answered < 5000 && removed < 10_000 ? held(times) : broken(times);
+    const answered = await duration(script(peer.container, 'echo alive', { signal }));
+    const removed = await duration(container.remove());
+    const times = `at ${pids} processes a neighbour answered in ${seconds(answered)} (before: ${seconds(calm)}), the sandbox was gone in ${seconds(removed)}`;
+    if (answered < 5000 && removed < 10_000) return held(times);
+    return calm < 1000 ? broken(times) : untried(`${times}: this machine is slow without a bomb, too`);
   },
 };
+
+async function duration(work: Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await work;
+  return performance.now() - began;
+}
 
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
 

@@ -1,8 +1,11 @@
 import { AppError, HostRefused } from '../../errors.ts';
 import type { Container } from '../runtime.ts';
 
-/** What a main process ends with at once that can't be executed (126, 127; 1 with older engines), or dies of. */
-const refusals: ReadonlySet<number> = new Set([1, 126, 127, 132, 139, 159]);
+/**
+ * What a main process ends with at once that can't be executed (126, 127; 1 with older engines; 255 with runc 1.3, which
+ * calls it started all the same), or dies of.
+ */
+const refusals: ReadonlySet<number> = new Set([1, 126, 127, 132, 139, 159, 255]);
 
 /** Whether a sandbox did not open because its container can't run the session host. */
 export function hostRefused(error: unknown): boolean {

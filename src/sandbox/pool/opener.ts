@@ -50,8 +50,8 @@ export class SandboxOpener implements Opener {
   async prepare(): Promise<void> {
     const { log } = this.#options;
     try {
-      const { kind, detail } = await this.#findQuota();
-      log[kind === 'none' || kind === 'watch' ? 'warn' : 'info']({ event: 'workspace.quota', kind, detail });
+      const { kind, detail, reason } = await this.#findQuota();
+      log[kind === 'none' || kind === 'watch' ? 'warn' : 'info']({ event: 'workspace.quota', kind, detail, reason });
     } catch (err) {
       log.warn({ event: 'workspace.quota_unknown', err });
     }
