@@ -115,6 +115,27 @@ export interface FileEntry {
   readonly mode: number;
   /** Where a symbolic link points. */
   readonly target?: string;
+  /** Whether the sandbox's user may write it; only where `writable` was asked for. */
+  readonly writable?: boolean;
+}
+
+export interface ListOptions {
+  /** Levels to go down. */
+  readonly depth?: number;
+  readonly glob?: string;
+  /** Tell of the directory and of each entry whether it may be written. */
+  readonly writable?: boolean;
+  /** Tell of links what they lead to, one level deep; those that lead nowhere are left out. */
+  readonly follow?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface Listing {
+  readonly entries: FileEntry[];
+  /** There is more than the limits let through. */
+  readonly truncated: boolean;
+  /** Whether the directory may be written; only where that was asked for. */
+  readonly writable?: boolean;
 }
 
 export interface FileStat {
@@ -146,10 +167,7 @@ export interface FilesPort {
   ): Promise<ReadableStream<Uint8Array>>;
   /** Writes a whole file, or nothing: a temporary name, checked, then renamed. Parent directories are made. */
   write(path: string, body: ReadableStream<Uint8Array>, options?: WriteOptions): Promise<WrittenFile>;
-  list(
-    path: string,
-    options?: { depth?: number; glob?: string; signal?: AbortSignal },
-  ): Promise<{ entries: FileEntry[]; truncated: boolean }>;
+  list(path: string, options?: ListOptions): Promise<Listing>;
   /** Replaces `oldText`; it must occur exactly once unless `all`. */
   edit(
     path: string,
@@ -157,6 +175,18 @@ export interface FilesPort {
     newText: string,
     options?: { all?: boolean; signal?: AbortSignal },
   ): Promise<{ path: string; count: number; lines: { from: number; text: string }[] }>;
+  /** Makes a directory and those above it; `conflict` when there is something of that name. */
+  makeDirectory(path: string, signal?: AbortSignal): Promise<{ path: string }>;
+  /** Removes a file or a link, never what that leads to; a directory only when empty, unless `recursive`. */
+  remove(
+    path: string,
+    options?: { recursive?: boolean; signal?: AbortSignal },
+  ): Promise<{ path: string; type: FileEntry['type'] }>;
+  /**
+   * Gives a file, link or directory another name; `conflict` when something has it, `invalid_argument` when the
+   * directory that it would be in is missing.
+   */
+  move(from: string, to: string, signal?: AbortSignal): Promise<{ from: string; to: string }>;
   /** A directory as a tar stream. */
   archive(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   /**

@@ -280,6 +280,158 @@ export function filesContract(name: string, start: () => Promise<FilesSubject>):
       });
     });
 
+    describe('names', () => {
+      const names = async (path: string) => (await files.list(path, { depth: 9 })).entries.map((entry) => entry.path);
+      const odd = ['-rf', "it's", '$(touch pwned)', 'a\nb', '*', 'ü 日本', '\\', ' '];
+      before(async () => {
+        await files.unpack(
+          'n',
+          tarStream(
+            [{ name: 'file' }, 'f'],
+            [{ name: 'other' }, 'o'],
+            [{ name: 'full/deep/f' }, 'x'],
+            [{ name: 'kept/f' }, 'kept'],
+            [{ name: 'to-kept', type: 'symlink', linkname: 'kept' }],
+            [{ name: 'to-file', type: 'symlink', linkname: 'file' }],
+            [{ name: 'dangling', type: 'symlink', linkname: 'nowhere' }],
+            [{ name: 'loop', type: 'symlink', linkname: 'loop' }],
+            [{ name: 'up', type: 'symlink', linkname: '..' }],
+          ),
+        );
+      });
+
+      test('a directory is made with those above it, once', async () => {
+        assert.deepEqual(await files.makeDirectory('made/a/b/'), { path: `${subject.root}/made/a/b` });
+        assert.equal((await files.stat('made/a/b')).mode, 0o755);
+        const again = files.makeDirectory('made/a');
+        await assert.rejects(again, (error) => isError(error, 'conflict', /^"made\/a" is there already/));
+        for (const one of odd) await files.makeDirectory(`odd/${one}`);
+        assert.deepEqual(await names('odd'), odd.toSorted());
+      });
+
+      test('a move keeps what it moves; odd names are only names', async () => {
+        await files.write('moved/0', text('kept'), { mode: 0o751 });
+        let from = 'moved/0';
+        for (const one of odd) {
+          const to = `moved/${one}`;
+          assert.deepEqual(await files.move(from, to), {
+            from: `${subject.root}/${from}`,
+            to: `${subject.root}/${to}`,
+          });
+          from = to;
+        }
+        assert.deepEqual(await names('moved'), [' ']);
+        assert.equal((await files.stat('moved/ ')).mode, 0o751);
+        await files.move('moved', 'moved-all');
+        assert.equal(String(await read(files, 'moved-all/ ')), 'kept');
+      });
+
+      test('a link itself is moved and removed, never what it leads to', async () => {
+        for (const link of ['to-kept', 'dangling', 'loop', 'up']) {
+          await files.move(`n/${link}`, `n/${link}2`);
+          const removed = await files.remove(`n/${link}2`, { recursive: true });
+          assert.deepEqual(removed, { path: `${subject.root}/n/${link}2`, type: 'symlink' });
+        }
+        assert.equal(String(await read(files, 'n/kept/f')), 'kept');
+      });
+
+      test('files and directories are removed', async () => {
+        for (const one of odd) {
+          await files.write(`gone/${one}`, text('x'));
+          assert.equal((await files.remove(`gone/${one}`)).type, 'file');
+        }
+        assert.equal((await files.remove('gone')).type, 'directory');
+        await files.write('gone/a/b/c/d', text('x'));
+        await files.remove('gone/', { recursive: true });
+        await assert.rejects(files.stat('gone'), { code: 'not_found' });
+      });
+
+      const refusals: [string, ErrorCode, RegExp, (f: FilesPort) => Promise<unknown>][] = [
+        [
+          'a move onto a file',
+          'conflict',
+          /^"n\/other" is there already; nothing was/,
+          (f) => f.move('n/file', 'n/other'),
+        ],
+        ['a move onto itself', 'conflict', /is there already/, (f) => f.move('n/file', 'n/file')],
+        ['a move onto an empty directory', 'conflict', /"n\/void" is there already/, (f) => f.move('n/full', 'n/void')],
+        ['a move of nothing', 'not_found', /^"n\/no" does not exist/, (f) => f.move('n/no', 'n/x')],
+        [
+          'a move to nowhere',
+          'invalid_argument',
+          /that "n\/no\/x" would be in does not/,
+          (f) => f.move('n/file', 'n/no/x'),
+        ],
+        ['a move under a file', 'invalid_argument', /would be in/, (f) => f.move('n/full', 'n/file/x')],
+        ['a move into itself', 'invalid_argument', /into itself/, (f) => f.move('n/full', 'n/full/deep/in')],
+        ['a directory over a file', 'conflict', /"n\/file" is there already/, (f) => f.makeDirectory('n/file')],
+        ['a directory under a file', 'not_found', /A part of "n\/file\/x"/, (f) => f.makeDirectory('n/file/x')],
+        ['removing nothing', 'not_found', /^"n\/no" does not exist/, (f) => f.remove('n/no', { recursive: true })],
+        ['removing a full directory', 'conflict', /something in it; set recursive/, (f) => f.remove('n/full')],
+        ['removing the workspace', 'invalid_argument', /must name/, (f) => f.remove('.', { recursive: true })],
+        ['removing it by way of ..', 'invalid_argument', /must name/, (f) => f.remove('n/..', { recursive: true })],
+        [
+          'removing what holds it',
+          'invalid_argument',
+          /must be a part/,
+          (f) => f.remove(holder(), { recursive: true }),
+        ],
+        ['moving it by another name', 'invalid_argument', /must be a part/, (f) => f.move(byLink(), 'n/x')],
+      ];
+      const above = () => subject.root.replace(/\/[^/]+$/, '') || '/';
+      const byLink = () => `n/out/${subject.root.split('/').at(-1)}`;
+      const holder = () => (above() === '/' ? '/' : `n/out/../${above().split('/').at(-1)}`);
+      for (const [title, code, message, act] of refusals) {
+        test(`refused: ${title}`, async () => {
+          await files.remove('n/void').catch(() => {});
+          await files.remove('n/out').catch(() => {});
+          await files.makeDirectory('n/void');
+          await files.unpack('n', tarStream([{ name: 'out', type: 'symlink', linkname: above() }]));
+          const before = await names('n');
+          const expected = above() === '/' && title === 'removing what holds it' ? /must name/ : message;
+          await assert.rejects(act(files), { code, message: expected });
+          assert.deepEqual(await names('n'), before);
+        });
+      }
+
+      test('a list tells what may be written', async (t) => {
+        await files.write('w/locked', text('x'), { mode: 0o444 });
+        await files.write('w/open', text('x'));
+        const { writable, entries } = await files.list('w', { writable: true });
+        const root = await isRoot(subject);
+        assert.equal(writable, true);
+        assert.deepEqual(
+          entries.map((entry) => [entry.path, entry.writable]),
+          [
+            ['locked', root],
+            ['open', true],
+          ],
+        );
+        assert.equal((await files.list('w')).writable, undefined);
+        if (!root) assert.equal((await files.list('/etc', { writable: true })).writable, false);
+        else t.diagnostic('root may write everything');
+      });
+
+      test('a list follows links one level deep', async () => {
+        const tar = tarStream(
+          [{ name: 'd/f' }, 'x'],
+          [{ name: 'f' }, '12345'],
+          [{ name: 'l-d', type: 'symlink', linkname: 'd' }],
+          [{ name: 'l-f', type: 'symlink', linkname: 'f' }],
+          [{ name: 'l-loop', type: 'symlink', linkname: 'l-loop' }],
+          [{ name: 'l-no', type: 'symlink', linkname: 'no' }],
+          [{ name: 'l-up', type: 'symlink', linkname: '..' }],
+        );
+        await files.unpack('follow', tar);
+        const { entries } = await files.list('follow', { follow: true, writable: true });
+        const kinds = Object.fromEntries(entries.map((entry) => [entry.path, entry.type]));
+        assert.deepEqual(kinds, { d: 'directory', f: 'file', 'l-d': 'directory', 'l-f': 'file', 'l-up': 'directory' });
+        assert.equal(entries.find(({ path }) => path === 'l-f')?.size, 5);
+        const deep = files.list('follow', { follow: true, depth: 2 });
+        await assert.rejects(deep, (error) => isError(error, 'invalid_argument', /from 1 to 1/));
+      });
+    });
+
     describe('edit', () => {
       test('replaces once, keeps the mode, shows the lines around', async () => {
         await files.write('e.txt', text('1\n2\n3\n4\n5\n6\n7\n8\n9\n'), { mode: 0o755 });
@@ -571,6 +723,11 @@ async function bytesOf(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** Whether the files are worked on as root, who may do what no mode forbids. */
+async function isRoot({ container, shell }: FilesSubject): Promise<boolean> {
+  return shell !== null && (await sh(container, 'id -u')).trim() === '0';
 }
 
 async function read(files: FilesPort, path: string, range: { offset?: number; length?: number } = {}): Promise<Buffer> {

@@ -9,6 +9,9 @@ export const scripts = {
   read: prelude + text('read'),
   write: prelude + text('write'),
   list: prelude + text('list'),
+  mkdir: prelude + text('mkdir'),
+  remove: prelude + text('remove'),
+  move: prelude + text('move'),
   archive: prelude + text('archive'),
   unpack: prelude + text('unpack'),
 } as const;

@@ -1,5 +1,6 @@
 import { AppError } from '../../errors.ts';
 import { archiveDirectory } from './files-archive.ts';
+import { makeDirectory, moveEntry, removeEntry } from './files-change.ts';
 import { parseFacts } from './files-facts.ts';
 import { replaceText } from './files-edit.ts';
 import { listFiles, type ListLimits } from './files-list.ts';
@@ -9,7 +10,7 @@ import { scripts } from './files-script.ts';
 import type { TarLimits } from './files-tar.ts';
 import { unpackTar } from './files-unpack.ts';
 import { writeFile } from './files-write.ts';
-import { resolveFile, resolvePath, shown } from './paths.ts';
+import { resolveEntry, resolveFile, resolvePath, shown } from './paths.ts';
 import type { Container } from '../runtime.ts';
 import type { FilesPort, FileStat, OpenFile } from '../workspace.ts';
 
@@ -33,6 +34,7 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
   const limits: ListLimits = { entries: 5000, scanned: 500_000, depth: 64, ...options.list };
   const tarLimits: TarLimits = { entries: 200_000, bytes: 2 ** 40, names: 32 * 1024 * 1024, ...options.tar };
   const resolve = (path: string) => resolvePath(root, path);
+  const entry = (path: string) => ({ path, target: resolveEntry(root, path) });
 
   const files: FilesPort = {
     stat: async (path, signal) => statFile(host, resolve(path), path, signal),
@@ -57,6 +59,9 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
       await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
       return { path: file.stat.path, count: edited.count, lines: edited.lines };
     },
+    makeDirectory: async (path, signal) => makeDirectory(host, entry(path), signal),
+    remove: async (path, remove = {}) => removeEntry(host, root, entry(path), remove),
+    move: async (from, to, signal) => moveEntry(host, root, entry(from), entry(to), signal),
     archive: async (path, signal) => archiveDirectory(host, resolve(path), path, signal),
     unpack: async (path, tar, signal) => unpackTar(host, tarLimits, resolve(path), path, tar, signal),
   };
