@@ -29,6 +29,7 @@ export const operations: { readonly [P in keyof Ports]: Readonly<Record<keyof Po
     remove: {},
     move: {},
     archive: { gives: 'stream' },
+    zip: { gives: 'stream' },
     unpack: { body: 1 },
   },
   terminals: { start: {}, send: {}, read: {}, resize: {}, list: {}, end: {}, watch: {} },

@@ -190,6 +190,11 @@ export interface FilesPort {
   /** A directory as a tar stream. */
   archive(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   /**
+   * Files and directories as a zip stream, links as links, their names below the directory that all are in. What can't be
+   * read is named in the last entry.
+   */
+  zip(paths: readonly string[], signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
+  /**
    * Unpacks a tar stream into a directory: all of it, or nothing. Refused are names outside it, special files, and
    * entries to be written through a link of the archive.
    */

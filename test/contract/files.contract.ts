@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { after, before, describe, test } from 'node:test';
 import { extract, pack, type Header } from 'tar-stream';
 import { AppError, type ErrorCode } from '../../src/errors.ts';
@@ -432,6 +433,72 @@ export function filesContract(name: string, start: () => Promise<FilesSubject>):
       });
     });
 
+    describe('zip', () => {
+      before(async () => {
+        const tar = tarStream(
+          [{ name: 'a.txt', mode: 0o751, mtime: new Date(1_700_000_000_000) }, 'text'],
+          [{ name: 'big' }, 'x'.repeat(300_000)],
+          [{ name: 'empty' }],
+          [{ name: 'sub/b\\\\tn "ü 日本' }, 'odd'],
+          [{ name: 'sub/void/', type: 'directory' }],
+          [{ name: 'sub/loop', type: 'symlink', linkname: '..' }],
+          [{ name: 'x/1' }, '1'],
+          [{ name: 'x/hard', type: 'link', linkname: 'x/1' }],
+        );
+        await files.unpack('z', tar);
+      });
+      const zipped = async (...paths: string[]) => unzip(await bytesOf(await files.zip(paths)));
+
+      test('a directory, whole', async () => {
+        const entries = await zipped('z');
+        assert.equal(entries['z/a.txt'], '751 text');
+        assert.equal(entries['z/big'], `644 ${'x'.repeat(300_000)}`);
+        assert.equal(entries['z/empty'], '644 ');
+        assert.equal(entries['z/sub/b\\\\tn "ü 日本'], '644 odd');
+        assert.equal(entries['z/sub/void/'], '755 ');
+        assert.equal(entries['z/sub/loop'], '777 ..');
+        assert.match(entries['z/x/hard'] ?? '', /^644 1$|^777 \.\.\/\.\.\/z\/x\/1$/);
+      });
+
+      test('several paths, named from where they part', async () => {
+        const names = async (...paths: string[]) => Object.keys(await zipped(...paths)).toSorted();
+        assert.deepEqual(await names('z/a.txt', `${subject.root}/z/x/1`), ['a.txt', 'x/1']);
+        assert.deepEqual(await names('z/x/1', 'z/x/hard'), ['1', 'hard']);
+        assert.deepEqual(await names('z/x/1'), ['1']);
+        assert.deepEqual(await names('z/sub/b\\\\tn "ü 日本'), ['b\\\\tn "ü 日本']);
+      });
+
+      test('refusals', async () => {
+        const refused = (code: ErrorCode, message: RegExp, ...paths: string[]) =>
+          assert.rejects(files.zip(paths), (error) => isError(error, code, message));
+        await refused('invalid_argument', /^paths must be 1 to 1000 paths; got 0\.$/);
+        await refused('not_found', /^"z\/日本" does not exist\.$/, 'z/a.txt', 'z/日本');
+        await refused('invalid_argument', /must not go up/, 'z/../z');
+      });
+
+      test('what cannot be read is named at the end', async (t) => {
+        if (subject.shell === null || (await isRoot(subject)))
+          return t.skip('needs a shell of a user that is not root');
+        await files.write('zu/open', text('o'));
+        await files.write('zu/shut', text('s'));
+        await run('chmod 000 zu/shut');
+        const entries = await zipped('zu');
+        assert.equal(entries['zu/open'], '644 o');
+        assert.equal(Object.keys(entries).at(-1), 'NOT-IN-THIS-ARCHIVE.txt');
+        assert.match(entries['NOT-IN-THIS-ARCHIVE.txt'] ?? '', /\.\/zu\/shut\n/);
+      });
+
+      test('one that is given up ends its tar', async (t) => {
+        if (subject.shell === null) return t.skip('no shell');
+        await run('mkdir -p zs && truncate -s 20G zs/sparse');
+        const reader = (await files.zip(['zs'])).getReader();
+        await reader.read();
+        await reader.cancel();
+        await eventually(async () => !(await sh(subject.container, `${subject.shell}; true`)).includes('-c -f -'));
+        await files.remove('zs', { recursive: true });
+      });
+    });
+
     describe('edit', () => {
       test('replaces once, keeps the mode, shows the lines around', async () => {
         await files.write('e.txt', text('1\n2\n3\n4\n5\n6\n7\n8\n9\n'), { mode: 0o755 });
@@ -723,6 +790,24 @@ async function bytesOf(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** The entries of a zip whose files are stored as they are: `MODE CONTENT` by name, as its directory has them. */
+function unzip(zip: Buffer): Record<string, string> {
+  const entries: Record<string, string> = {};
+  const end = zip.lastIndexOf('PK\u0005\u0006');
+  let at = zip.readUInt32LE(end + 16);
+  for (let left = zip.readUInt16LE(end + 10); left > 0; left -= 1) {
+    const [size, nameLength, extra] = [zip.readUInt32LE(at + 24), zip.readUInt16LE(at + 28), zip.readUInt16LE(at + 30)];
+    const name = zip.toString('utf8', at + 46, at + 46 + nameLength);
+    const local = zip.readUInt32LE(at + 42);
+    const from = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
+    const content = zip.subarray(from, from + size);
+    assert.equal(zip.readUInt32LE(at + 16), crc32(content), name);
+    entries[name] = `${(zip.readUInt16LE(at + 40) & 0o777).toString(8)} ${content.toString('utf8')}`;
+    at += 46 + nameLength + extra;
+  }
+  return entries;
 }
 
 /** Whether the files are worked on as root, who may do what no mode forbids. */

@@ -261,6 +261,10 @@ class FakeFiles implements FilesPort {
     throw new AppError('unsupported', 'The fake has no archives.');
   }
 
+  async zip(): Promise<never> {
+    throw new AppError('unsupported', 'The fake has no archives.');
+  }
+
   async unpack(): Promise<never> {
     throw new AppError('unsupported', 'The fake has no archives.');
   }

@@ -4,7 +4,7 @@ import { scripts } from './files-script.ts';
 import type { FileEntry } from '../workspace.ts';
 
 /** A name in the sandbox. */
-interface Entry {
+export interface Entry {
   /** As the caller gave it. */
   readonly path: string;
   /** Absolute. */
@@ -47,7 +47,7 @@ export async function moveEntry(
 ): Promise<{ from: string; to: string }> {
   const mark = newMark();
   const args = [from.target, to.target, root, mark];
-  const call = { script: scripts.move, args, path: from.path, other: to.path, signal };
+  const call = { script: scripts.move, args, path: from.path, others: [to.path], signal };
   await using run = await ScriptRun.start(host, call);
   await run.head(host.deadline);
   await run.job(mark);

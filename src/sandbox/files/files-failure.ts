@@ -71,14 +71,15 @@ const reasons: readonly (readonly [RegExp, Failure])[] = [
 ];
 
 /** A script's failure as a client may see it. `stderr` is the container's: it is compared, never passed on. */
-export function scriptFailure(kind: string, path: string, stderr: string, other = ''): AppError {
+export function scriptFailure(kind: string, path: string, stderr: string, others: readonly string[] = []): AppError {
   const [name = '', tool = ''] = kind.split(' ');
   if (name === 'missing') return missingTool(tool);
+  if (name === 'gone') return new AppError('not_found', `${shown(others[Number(tool)] ?? path)} does not exist.`);
   const place = places[name];
   if (place !== undefined) return new AppError(place[0], place[1](shown(path), shown(kind.slice(name.length + 1))));
   const failure = kinds[name] ?? reasons.find(([pattern]) => pattern.test(stderr))?.[1];
   const data = { reason: name };
-  if (failure !== undefined) return new AppError(failure[0], failure[1](shown(path), shown(other)), { data });
+  if (failure !== undefined) return new AppError(failure[0], failure[1](shown(path), shown(others[0] ?? '')), { data });
   return new AppError('internal', `The sandbox could not work on ${shown(path)}.`, { cause: new Error(stderr), data });
 }
 

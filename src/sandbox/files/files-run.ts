@@ -25,8 +25,8 @@ export interface ScriptCall {
   readonly args: readonly string[];
   /** The path as the caller gave it, for sentences. */
   readonly path: string;
-  /** The second path of a call that has two. */
-  readonly other?: string;
+  /** The second path of a call that has two, or all of one that has many. */
+  readonly others?: readonly string[];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -80,7 +80,7 @@ export class ScriptRun implements AsyncDisposable {
   }
 
   #failure(kind: string): AppError {
-    return scriptFailure(kind, this.#call.path, this.#stderr, this.#call.other);
+    return scriptFailure(kind, this.#call.path, this.#stderr, this.#call.others);
   }
 
   /** Why the script ended without what was due. */

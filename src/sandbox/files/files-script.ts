@@ -13,5 +13,6 @@ export const scripts = {
   remove: prelude + text('remove'),
   move: prelude + text('move'),
   archive: prelude + text('archive'),
+  pick: prelude + text('pick'),
   unpack: prelude + text('unpack'),
 } as const;

@@ -10,6 +10,7 @@ import { scripts } from './files-script.ts';
 import type { TarLimits } from './files-tar.ts';
 import { unpackTar } from './files-unpack.ts';
 import { writeFile } from './files-write.ts';
+import { zipPaths } from './files-zip.ts';
 import { resolveEntry, resolveFile, resolvePath, shown } from './paths.ts';
 import type { Container } from '../runtime.ts';
 import type { FilesPort, FileStat, OpenFile } from '../workspace.ts';
@@ -63,6 +64,10 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
     remove: async (path, remove = {}) => removeEntry(host, root, entry(path), remove),
     move: async (from, to, signal) => moveEntry(host, root, entry(from), entry(to), signal),
     archive: async (path, signal) => archiveDirectory(host, resolve(path), path, signal),
+    zip: async (paths, signal) => {
+      const entries = paths.map((path) => ({ path, target: resolve(path) }));
+      return zipPaths(host, tarLimits, entries, signal);
+    },
     unpack: async (path, tar, signal) => unpackTar(host, tarLimits, resolve(path), path, tar, signal),
   };
   return files;
