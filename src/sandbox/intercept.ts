@@ -25,6 +25,7 @@ export const operations: { readonly [P in keyof Ports]: Readonly<Record<keyof Po
     write: { body: 1 },
     list: {},
     edit: {},
+    search: {},
     makeDirectory: {},
     remove: {},
     move: {},

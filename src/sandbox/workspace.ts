@@ -190,6 +190,11 @@ export interface FilesPort {
   /** A directory as a tar stream. */
   archive(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   /**
+   * Files whose name, or a line of whose text, holds `query` in whatever case; those with the name first. Files over 1 MiB
+   * and binary ones are found by their name alone.
+   */
+  search(query: string, options?: SearchOptions): Promise<SearchResult>;
+  /**
    * Files and directories as a zip stream, links as links, their names below the directory that all are in. What can't be
    * read is named in the last entry.
    */
@@ -203,6 +208,36 @@ export interface FilesPort {
     tar: ReadableStream<Uint8Array>,
     signal?: AbortSignal,
   ): Promise<{ files: number; bytes: number }>;
+}
+
+export interface SearchOptions {
+  /** The directory to search; the workspace when left out. */
+  readonly path?: string;
+  /** Look at names; true when left out. */
+  readonly names?: boolean;
+  /** Look into files; true when left out. */
+  readonly content?: boolean;
+  /** What begins with a dot, too. */
+  readonly hidden?: boolean;
+  /** Files given, 1 to 1000; 100 when left out. */
+  readonly limit?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface FileMatch {
+  /** Relative to the searched directory. */
+  readonly path: string;
+  readonly type: FileEntry['type'];
+  /** Its name holds the query. */
+  readonly name: boolean;
+  /** At most three. `line` and `column` count from 1, columns in UTF-16 units; of a long line `text` is the part around. */
+  readonly lines: readonly { readonly line: number; readonly column: number; readonly text: string }[];
+}
+
+export interface SearchResult {
+  readonly matches: FileMatch[];
+  /** There is more than the limit, or than 20 s of looking found. */
+  readonly truncated: boolean;
 }
 
 export interface WrittenFile {

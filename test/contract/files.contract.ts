@@ -433,6 +433,71 @@ export function filesContract(name: string, start: () => Promise<FilesSubject>):
       });
     });
 
+    describe('search', () => {
+      before(async () => {
+        const tar = tarStream(
+          [{ name: 'Needle.txt' }, 'nothing'],
+          [{ name: 'a/in.txt' }, `one\ntwo ü NEEDLE\r\n${'needle\n'.repeat(9)}`],
+          [{ name: 'a/long' }, `${'x'.repeat(5000)}needle${'y'.repeat(5000)}`],
+          [{ name: 'b\nneedle:1:/c' }, 'a needle'],
+          [{ name: 'needle-loop', type: 'symlink', linkname: '.' }],
+          [{ name: '.git/needle' }, 'needle'],
+          [{ name: 'bin' }, '\0\0needle'],
+          [{ name: 'huge' }, 'needle\n'.repeat(200_000)],
+          [{ name: 'umlaut' }, 'GRÜSSE\n'],
+          [{ name: 'pattern' }, 'a.*b\n-e x\n'],
+        );
+        await files.unpack('s', tar);
+      });
+      const search = async (query: string, options: object = {}) => files.search(query, { path: 's', ...options });
+      const paths = async (query: string, options: object = {}) =>
+        (await search(query, options)).matches.map(({ path }) => path);
+
+      test('names first, then lines', async () => {
+        const { matches, truncated } = await search('needle');
+        assert.deepEqual(
+          matches.map(({ path, type, name, lines }) => [path, type, name, lines.length]),
+          [
+            ['Needle.txt', 'file', true, 0],
+            ['b\nneedle:1:', 'directory', true, 0],
+            ['needle-loop', 'symlink', true, 0],
+            ['a/in.txt', 'file', false, 3],
+            ['a/long', 'file', false, 1],
+            ['b\nneedle:1:/c', 'file', false, 1],
+          ],
+        );
+        assert.equal(truncated, false);
+        assert.deepEqual(matches[3]?.lines[0], { line: 2, column: 7, text: 'two ü NEEDLE' });
+        const long = matches[4]?.lines[0];
+        assert.deepEqual([long?.column, long?.text.length], [5001, 300]);
+        assert.match(long?.text ?? '', /xneedley/);
+      });
+
+      test('only names, only lines, hidden ones, no more than asked for', async () => {
+        assert.deepEqual(await paths('needle', { content: false }), ['Needle.txt', 'b\nneedle:1:', 'needle-loop']);
+        assert.deepEqual(await paths('needle', { names: false }), ['a/in.txt', 'a/long', 'b\nneedle:1:/c']);
+        assert.ok((await paths('needle', { hidden: true })).includes('.git/needle'));
+        const some = await search('needle', { limit: 2 });
+        assert.deepEqual([some.matches.length, some.truncated], [2, true]);
+      });
+
+      test('a text is no pattern and no option', async () => {
+        assert.deepEqual(await paths('A.*B'), ['pattern']);
+        assert.deepEqual(await paths('-e x'), ['pattern']);
+        assert.deepEqual(await paths('a.b'), []);
+        assert.deepEqual(await paths('grüsse'), ['umlaut']);
+      });
+
+      test('refusals', async () => {
+        const refused = (act: Promise<unknown>, code: ErrorCode, message: RegExp) =>
+          assert.rejects(act, (error) => isError(error, code, message));
+        await refused(search(''), 'invalid_argument', /^query must be one line of 1 to 500/);
+        await refused(search('a\nb'), 'invalid_argument', /^query must be one line/);
+        await refused(search('a', { limit: 0 }), 'invalid_argument', /^limit must be .* 1 to 1000; got 0/);
+        await refused(search('a', { path: 'no' }), 'not_found', /^"no" does not exist/);
+      });
+    });
+
     describe('zip', () => {
       before(async () => {
         const tar = tarStream(

@@ -261,6 +261,17 @@ class FakeFiles implements FilesPort {
     throw new AppError('unsupported', 'The fake has no archives.');
   }
 
+  async search(query: string) {
+    const found = Array.from(this.stored.keys()).filter((path) => path.includes(query));
+    const matches = found.map((path) => ({
+      path: path.replace('/workspace/', ''),
+      type: 'file' as const,
+      name: true,
+      lines: [],
+    }));
+    return { matches, truncated: false };
+  }
+
   async zip(): Promise<never> {
     throw new AppError('unsupported', 'The fake has no archives.');
   }

@@ -14,5 +14,6 @@ export const scripts = {
   move: prelude + text('move'),
   archive: prelude + text('archive'),
   pick: prelude + text('pick'),
+  search: prelude + text('search'),
   unpack: prelude + text('unpack'),
 } as const;

@@ -7,6 +7,7 @@ import { listFiles, type ListLimits } from './files-list.ts';
 import { openFile } from './files-open.ts';
 import { ScriptRun, type ScriptHost } from './files-run.ts';
 import { scripts } from './files-script.ts';
+import { searchFiles } from './files-search.ts';
 import type { TarLimits } from './files-tar.ts';
 import { unpackTar } from './files-unpack.ts';
 import { writeFile } from './files-write.ts';
@@ -64,6 +65,10 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
     remove: async (path, remove = {}) => removeEntry(host, root, entry(path), remove),
     move: async (from, to, signal) => moveEntry(host, root, entry(from), entry(to), signal),
     archive: async (path, signal) => archiveDirectory(host, resolve(path), path, signal),
+    search: async (query, search = {}) => {
+      const { path = '.' } = search;
+      return searchFiles(host, { path, target: resolve(path) }, query, search);
+    },
     zip: async (paths, signal) => {
       const entries = paths.map((path) => ({ path, target: resolve(path) }));
       return zipPaths(host, tarLimits, entries, signal);
