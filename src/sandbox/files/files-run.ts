@@ -2,6 +2,7 @@ import { AppError } from '../../errors.ts';
 import { ByteReader } from '../host/byte-reader.ts';
 import { scriptDeath, scriptFailure } from './files-failure.ts';
 import { MarkedBody } from './marked-body.ts';
+import { ownBash } from '../own-bash.ts';
 import { shown } from './paths.ts';
 import type { Container, Process } from '../runtime.ts';
 import { detached } from '../../detached.ts';
@@ -53,8 +54,8 @@ export class ScriptRun implements AsyncDisposable {
 
   static async start(host: ScriptHost, call: ScriptCall): Promise<ScriptRun> {
     if (call.signal?.aborted) throw cancelled(call);
-    const argv = [host.bash, '--noprofile', '--norc', '-c', call.script, 'berth', ...call.args];
-    const process = await host.container.exec(argv, { cwd: '/', ...(call.signal && { signal: call.signal }) });
+    const { argv, env } = ownBash(host.bash, call.script, call.args);
+    const process = await host.container.exec(argv, { cwd: '/', env, ...(call.signal && { signal: call.signal }) });
     return new ScriptRun(process, call);
   }
 
