@@ -200,14 +200,14 @@ export interface FilesPort {
    */
   zip(paths: readonly string[], signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   /**
-   * Unpacks a tar stream into a directory: all of it, or nothing. Refused are names outside it, special files, and
-   * entries to be written through a link of the archive.
+   * Unpacks a tar stream into a directory: all of it, or nothing. Refused are names outside it, devices, and
+   * entries to be written through a link of the archive. FIFOs are left out; the first hundred are named in `skipped`.
    */
   unpack(
     path: string,
     tar: ReadableStream<Uint8Array>,
     signal?: AbortSignal,
-  ): Promise<{ files: number; bytes: number }>;
+  ): Promise<{ files: number; bytes: number; skipped?: string[] }>;
 }
 
 export interface SearchOptions {

@@ -17,7 +17,12 @@ export interface Unpacked {
   /** Entries that are not directories. */
   files: number;
   bytes: number;
+  /** Names of what has no content and is left out, FIFOs: the first of them, where there are any. */
+  skipped?: string[];
 }
+
+/** Names told of what is left out. */
+const mostSkipped = 100;
 
 type ByteSource = ReadableStreamDefaultReader<Uint8Array>;
 
@@ -111,6 +116,7 @@ class TarCheck {
     const name = this.#nameOf(header);
     this.#count(header);
     if (name === '') return null;
+    if (header.type === 'fifo') return this.#skip(name);
     this.#links.delete(name);
     const entry = this.#entryOf(header, name);
     if (entry.type !== 'directory') this.#job.totals.files += 1;
@@ -122,6 +128,13 @@ class TarCheck {
 
   links(): Iterable<TarEntry> {
     return this.#links.values();
+  }
+
+  #skip(name: string): null {
+    const { totals } = this.#job;
+    totals.skipped ??= [];
+    if (totals.skipped.length < mostSkipped) totals.skipped.push(name);
+    return null;
   }
 
   #entryOf(header: Header, name: string): TarEntry {

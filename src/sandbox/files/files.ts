@@ -10,6 +10,7 @@ import { scripts } from './files-script.ts';
 import { searchFiles } from './files-search.ts';
 import type { TarLimits } from './files-tar.ts';
 import { unpackTar } from './files-unpack.ts';
+import { Turns } from './turns.ts';
 import { writeFile } from './files-write.ts';
 import { zipPaths } from './files-zip.ts';
 import { resolveEntry, resolveFile, resolvePath, shown } from './paths.ts';
@@ -38,6 +39,17 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
   const resolve = (path: string) => resolvePath(root, path);
   const entry = (path: string) => ({ path, target: resolveEntry(root, path) });
 
+  const edits = new Turns();
+
+  const editFile: FilesPort['edit'] = async (path, oldText, newText, { all = false, signal } = {}) => {
+    await using file = await files.open(path, signal);
+    const text = await textOf(file, path, editLimit);
+    const edited = replaceText(path, text, { oldText, newText, all, limit: editLimit });
+    const body = new Blob([edited.text]).stream();
+    await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
+    return { path: file.stat.path, count: edited.count, lines: edited.lines };
+  };
+
   const files: FilesPort = {
     stat: async (path, signal) => statFile(host, resolve(path), path, signal),
     open: async (path, signal) => openFile(host, resolve(path), path, signal),
@@ -53,14 +65,8 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
     },
     write: async (path, body, write = {}) => writeFile(host, resolveFile(root, path), path, body, write),
     list: async (path, list = {}) => listFiles(host, limits, resolve(path), path, list),
-    async edit(path, oldText, newText, { all = false, signal } = {}) {
-      await using file = await files.open(path, signal);
-      const text = await textOf(file, path, editLimit);
-      const edited = replaceText(path, text, { oldText, newText, all, limit: editLimit });
-      const body = new Blob([edited.text]).stream();
-      await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
-      return { path: file.stat.path, count: edited.count, lines: edited.lines };
-    },
+    // One edit of a file after the other: each would find the file of its beginning changed by another.
+    edit: async (path, ...edit) => edits.take(resolve(path), () => editFile(path, ...edit)),
     makeDirectory: async (path, signal) => makeDirectory(host, entry(path), signal),
     remove: async (path, remove = {}) => removeEntry(host, root, entry(path), remove),
     move: async (from, to, signal) => moveEntry(host, root, entry(from), entry(to), signal),
