@@ -1,6 +1,7 @@
 import type { ListedTool, Tool } from './define-tool.ts';
 import { attachmentTools } from './tools/attachments.ts';
 import { commandTools } from './tools/command.ts';
+import { fileNameTools } from './tools/file-names.ts';
 import { fileTools } from './tools/files.ts';
 import { linkTools } from './tools/links.ts';
 import { sandboxTools } from './tools/sandbox.ts';
@@ -10,6 +11,7 @@ import { terminalTools } from './tools/terminal.ts';
 export const allTools: readonly Tool[] = [
   ...commandTools,
   ...fileTools,
+  ...fileNameTools,
   ...linkTools,
   ...attachmentTools,
   ...terminalTools,
