@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { detached } from '../../detached.ts';
 import { AppError } from '../../errors.ts';
 import type { Entry } from './files-change.ts';
 import { newMark } from './files-open.ts';
@@ -41,7 +42,7 @@ export async function searchFiles(
   await using run = await ScriptRun.start(host, call);
   await run.head(host.deadline);
   const search = new Search(new MarkedBody(run.output, mark), { query, names, limit });
-  late.addEventListener('abort', () => run[Symbol.asyncDispose]());
+  late.addEventListener('abort', () => detached(run[Symbol.asyncDispose]()));
   const whole = await search.run();
   if (whole === 'broken' && !late.aborted) throw await run.death();
   return { matches: search.matches(), truncated: whole !== 'whole' };
