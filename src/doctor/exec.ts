@@ -1,3 +1,4 @@
+import { ownBash } from '../sandbox/own-bash.ts';
 import type { Container } from '../sandbox/runtime.ts';
 import { detached } from '../detached.ts';
 
@@ -11,7 +12,8 @@ export async function script(
   text: string,
   { args = [], signal }: { args?: readonly string[]; signal: AbortSignal },
 ): Promise<{ readonly output: string; readonly code: number }> {
-  await using process = await container.exec([bash, '-c', `exec 2>&1\n${text}`, 'doctor', ...args], { signal });
+  const { argv, env } = ownBash(bash, `exec 2>&1\n${text}`, args);
+  await using process = await container.exec(argv, { env, signal });
   const ended = Promise.all([bounded(process.stdout), bounded(process.stderr)]).then(async ([output]) => {
     return { output, code: await process.wait() };
   });
@@ -30,7 +32,8 @@ const wholly = 'tried to the end';
 
 /** Starts a script and looks no further. */
 export async function begin(container: Container, text: string, signal: AbortSignal): Promise<AsyncDisposable> {
-  const process = await container.exec([bash, '-c', text], { signal });
+  const { argv, env } = ownBash(bash, text);
+  const process = await container.exec(argv, { env, signal });
   for (const stream of [process.stdout, process.stderr]) detached(bounded(stream));
   detached(process.wait());
   return process;

@@ -16,14 +16,19 @@ export interface FilesContext extends TransferContext {
   readonly config: Config;
 }
 
-/** `GET`, `HEAD` and `PUT /sandboxes/{id}/files/{path}`: bytes of any size, streamed; directories as tar. */
+/**
+ * `GET`, `HEAD` and `PUT /sandboxes/{id}/files/{path}`: bytes of any size, streamed; directories as tar. `DELETE` removes,
+ * `POST` with `?move_to=` gives another name, with `?make=directory` makes a directory.
+ */
 export function filesRoutes(ctx: FilesContext): Hono<HttpEnv> {
   return new Hono<HttpEnv>()
     .get('/sandboxes/:id/files/*', (c) => move(ctx, c, get))
     .put('/sandboxes/:id/files/*', (c) =>
       answerInFull(c, () => move(ctx, c, (sent) => put(sent, ctx.config.server.upload_limit))),
     )
-    .all('/sandboxes/:id/files/*', onlyMethods('GET, HEAD, PUT'));
+    .post('/sandboxes/:id/files/*', (c) => move(ctx, c, post))
+    .delete('/sandboxes/:id/files/*', (c) => move(ctx, c, remove))
+    .all('/sandboxes/:id/files/*', onlyMethods('GET, HEAD, PUT, POST, DELETE'));
 }
 
 /** A transfer on this route. */
@@ -129,6 +134,22 @@ async function putTar({ c, lease, path, signal, received }: FileTransfer, limit:
   const sha256 = digestOf(c);
   const body = received((bytes) => checked(bytes, { limit, sha256 }));
   return c.json({ path, ...(await lease.workspace.files.unpack(path, body, signal)) });
+}
+
+async function remove({ c, lease, path, signal }: FileTransfer): Promise<Response> {
+  const asked = c.req.query('recursive');
+  if (asked !== undefined && asked !== 'true' && asked !== 'false') {
+    throw new AppError('invalid_argument', `recursive must be true or false; got ${shown(asked)}.`);
+  }
+  return c.json(await lease.workspace.files.remove(path, { recursive: asked === 'true', signal }));
+}
+
+async function post({ c, lease, path, signal }: FileTransfer): Promise<Response> {
+  const { move_to: to, make } = c.req.query();
+  const { files } = lease.workspace;
+  if (to !== undefined && make === undefined) return c.json(await files.move(path, to, signal));
+  if (make === 'directory' && to === undefined) return c.json(await files.makeDirectory(path, signal), 201);
+  throw new AppError('invalid_argument', 'A POST to a file needs ?move_to=PATH or ?make=directory, one of them.');
 }
 
 /** What stands behind `/files/`, decoded; empty for the workspace itself. */

@@ -1,6 +1,7 @@
 import type { ListedTool, Tool } from './define-tool.ts';
 import { attachmentTools } from './tools/attachments.ts';
 import { commandTools } from './tools/command.ts';
+import { fileNameTools } from './tools/file-names.ts';
 import { fileTools } from './tools/files.ts';
 import { linkTools } from './tools/links.ts';
 import { portTools } from './tools/ports.ts';
@@ -11,6 +12,7 @@ import { terminalTools } from './tools/terminal.ts';
 export const allTools: readonly Tool[] = [
   ...commandTools,
   ...fileTools,
+  ...fileNameTools,
   ...linkTools,
   ...portTools,
   ...attachmentTools,

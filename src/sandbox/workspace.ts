@@ -165,6 +165,27 @@ export interface FileEntry {
   readonly mode: number;
   /** Where a symbolic link points. */
   readonly target?: string;
+  /** Whether the sandbox's user may write it; only where `writable` was asked for. */
+  readonly writable?: boolean;
+}
+
+export interface ListOptions {
+  /** Levels to go down. */
+  readonly depth?: number;
+  readonly glob?: string;
+  /** Tell of the directory and of each entry whether it may be written. */
+  readonly writable?: boolean;
+  /** Tell of links what they lead to, one level deep; those that lead nowhere are left out. */
+  readonly follow?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface Listing {
+  readonly entries: FileEntry[];
+  /** There is more than the limits let through. */
+  readonly truncated: boolean;
+  /** Whether the directory may be written; only where that was asked for. */
+  readonly writable?: boolean;
 }
 
 export interface FileStat {
@@ -196,10 +217,7 @@ export interface FilesPort {
   ): Promise<ReadableStream<Uint8Array>>;
   /** Writes a whole file, or nothing: a temporary name, checked, then renamed. Parent directories are made. */
   write(path: string, body: ReadableStream<Uint8Array>, options?: WriteOptions): Promise<WrittenFile>;
-  list(
-    path: string,
-    options?: { depth?: number; glob?: string; signal?: AbortSignal },
-  ): Promise<{ entries: FileEntry[]; truncated: boolean }>;
+  list(path: string, options?: ListOptions): Promise<Listing>;
   /** Replaces `oldText`; it must occur exactly once unless `all`. */
   edit(
     path: string,
@@ -207,17 +225,69 @@ export interface FilesPort {
     newText: string,
     options?: { all?: boolean; signal?: AbortSignal },
   ): Promise<{ path: string; count: number; lines: { from: number; text: string }[] }>;
+  /** Makes a directory and those above it; `conflict` when there is something of that name. */
+  makeDirectory(path: string, signal?: AbortSignal): Promise<{ path: string }>;
+  /** Removes a file or a link, never what that leads to; a directory only when empty, unless `recursive`. */
+  remove(
+    path: string,
+    options?: { recursive?: boolean; signal?: AbortSignal },
+  ): Promise<{ path: string; type: FileEntry['type'] }>;
+  /**
+   * Gives a file, link or directory another name; `conflict` when something has it, `invalid_argument` when the
+   * directory that it would be in is missing.
+   */
+  move(from: string, to: string, signal?: AbortSignal): Promise<{ from: string; to: string }>;
   /** A directory as a tar stream. */
   archive(path: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   /**
-   * Unpacks a tar stream into a directory: all of it, or nothing. Refused are names outside it, special files, and
-   * entries to be written through a link of the archive.
+   * Files whose name, or a line of whose text, holds `query` in whatever case; those with the name first. Files over 1 MiB
+   * and binary ones are found by their name alone.
+   */
+  search(query: string, options?: SearchOptions): Promise<SearchResult>;
+  /**
+   * Files and directories as a zip stream, links as links, their names below the directory that all are in. What can't be
+   * read is named in the last entry.
+   */
+  zip(paths: readonly string[], signal?: AbortSignal): Promise<ReadableStream<Uint8Array>>;
+  /**
+   * Unpacks a tar stream into a directory: all of it, or nothing. Refused are names outside it, devices, and
+   * entries to be written through a link of the archive. FIFOs are left out; the first hundred are named in `skipped`.
    */
   unpack(
     path: string,
     tar: ReadableStream<Uint8Array>,
     signal?: AbortSignal,
-  ): Promise<{ files: number; bytes: number }>;
+  ): Promise<{ files: number; bytes: number; skipped?: string[] }>;
+}
+
+export interface SearchOptions {
+  /** The directory to search; the workspace when left out. */
+  readonly path?: string;
+  /** Look at names; true when left out. */
+  readonly names?: boolean;
+  /** Look into files; true when left out. */
+  readonly content?: boolean;
+  /** What begins with a dot, too. */
+  readonly hidden?: boolean;
+  /** Files given, 1 to 1000; 100 when left out. */
+  readonly limit?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface FileMatch {
+  /** Relative to the searched directory. */
+  readonly path: string;
+  readonly type: FileEntry['type'];
+  /** Its name holds the query. */
+  readonly name: boolean;
+  /** At most three. `line` and `column` count from 1, columns in UTF-16 units; of a long line `text` is the part around. */
+  readonly lines: readonly { readonly line: number; readonly column: number; readonly text: string }[];
+}
+
+export interface SearchResult {
+  readonly matches: FileMatch[];
+  /** There is more than the limit, or than 20 s of looking found. */
+  readonly truncated: boolean;
 }
 
 export interface WrittenFile {

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { AppError } from '../../src/errors.ts';
+import { script } from '../../src/doctor/exec.ts';
 import { fileTools } from '../../src/mcp/tools/files.ts';
+import { lookInside } from '../../src/sandbox/diagnosis/facts.ts';
 import { createFiles } from '../../src/sandbox/files/files.ts';
 import type { Container, ContainerSpec } from '../../src/sandbox/runtime.ts';
 import type { FilesPort } from '../../src/sandbox/workspace.ts';
@@ -150,6 +152,74 @@ describe('files in a hardened sandbox', { timeout: 120_000 }, () => {
     await reader.cancel();
     assert.equal(await killing, 'killed\n');
     assert.equal((await run(container, ['echo', 'on'])).stdout, 'on\n');
+  });
+});
+
+/** What images have in their environment, and what bash, its tools and the loader would make of it. */
+const oddEnvironment = {
+  BASH_ENV: '/workspace/.own',
+  ENV: '/workspace/.own',
+  SHELLOPTS: 'braceexpand:errexit:noglob:nounset:posix',
+  BASHOPTS: 'failglob:nocasematch',
+  POSIXLY_CORRECT: '1',
+  CDPATH: '/tmp',
+  GLOBIGNORE: '*',
+  IFS: 'e',
+  LANG: 'tr_TR.UTF-8',
+  TAR_OPTIONS: '--exclude=f',
+  LD_PRELOAD: '/nowhere/own.so',
+  BLOCK_SIZE: '7',
+  PATH: '/workspace/.bin:/usr/bin:/bin',
+  'BASH_FUNC_cat%%': '() { echo own; }',
+  'BASH_FUNC_read%%': '() { echo own; }',
+  'BASH_FUNC_printf%%': '() { builtin echo own; }',
+};
+
+describe('an odd environment of an image', { timeout: 120_000 }, () => {
+  let container: Container;
+  let dispose = async () => {};
+  before(async () => {
+    ({ container, dispose } = await sandbox({ env: oddEnvironment }));
+  });
+  after(() => dispose());
+
+  test('changes nothing for files', async () => {
+    const files = createFiles(container);
+    const content = async (path: string) => new Response(await files.read(path)).text();
+    await files.write('.own', body('echo own; exit 1'));
+    await files.write('.bin/cat', body('#!/bin/sh\necho own\n'), { mode: 0o755 });
+    await files.write('d/f', body('content'), { mode: 0o640 });
+    assert.equal(await content('d/f'), 'content');
+    assert.deepEqual(
+      (await files.list('d')).entries.map(({ path, size }) => [path, size]),
+      [['f', 7]],
+    );
+    await files.unpack('copy', await files.archive('d'));
+    assert.equal(await content('copy/f'), 'content');
+    await files.edit('d/f', 'content', 'edited');
+    await files.move('d/f', 'd/g');
+    assert.deepEqual(
+      (await files.search('EDITED')).matches.map(({ path }) => path),
+      ['d/g'],
+    );
+    assert.ok((await new Response(await files.zip(['d'])).bytes()).length > 100);
+    await files.remove('d', { recursive: true });
+  });
+
+  test('changes nothing for a look inside', async () => {
+    const facts = await lookInside(container, 'disk');
+    assert.ok(
+      facts?.fills.some(({ path, size }) => path === '/workspace' && size > MiB),
+      JSON.stringify(facts),
+    );
+  });
+
+  test('changes nothing for the doctor', async () => {
+    const { output, code } = await script(container, 'echo "$1" "$#"', {
+      args: ['a'],
+      signal: AbortSignal.timeout(9000),
+    });
+    assert.deepEqual([output, code], ['a 1\n', 0]);
   });
 });
 

@@ -45,6 +45,36 @@ describe('files over HTTP', { timeout: 120_000 }, () => {
     assert.equal(replaced.headers.get('etag'), (await get('new/data.csv')).headers.get('etag'));
   });
 
+  test('POST moves and makes directories, DELETE removes', async () => {
+    const post = (path: string, init: RequestInit = {}) => call(path, { method: 'POST', ...init });
+    const remove = (path: string) => call(path, { method: 'DELETE' });
+    const made = await post(`${encodeURIComponent('ü n')}/made?make=directory`);
+    assert.deepEqual([made.status, await made.json()], [201, { path: `${server.root}/ü n/made` }]);
+    await put('moved', 'content');
+    const moved = await post(`moved?move_to=${encodeURIComponent('ü n/made/x')}`);
+    assert.deepEqual(await moved.json(), { from: `${server.root}/moved`, to: `${server.root}/ü n/made/x` });
+    assert.equal(await (await get(encodeURI('ü n/made/x'))).text(), 'content');
+    const refusals: [string, string, number, RegExp][] = [
+      ['POST', 'ü n/made?make=directory', 409, /is there already/],
+      ['POST', 'ü n/made', 400, /needs \?move_to=PATH or \?make=directory/],
+      ['POST', 'ü n/made?make=file', 400, /needs \?move_to=PATH/],
+      ['POST', 'no?move_to=x', 404, /"no" does not exist/],
+      ['POST', 'ü n?move_to=no/x', 400, /would be in does not exist/],
+      ['DELETE', 'ü n', 409, /set recursive/],
+      ['DELETE', 'ü n?recursive=yes', 400, /recursive must be true or false; got "yes"/],
+      ['DELETE', '?recursive=true', 400, /must name/],
+    ];
+    for (const [method, path, status, message] of refusals) {
+      const response = await call(encodeURI(path), { method });
+      assert.equal(response.status, status, path);
+      assert.match((await error(response))['message'] ?? '', message);
+    }
+    const removed = await remove(encodeURI('ü n?recursive=true'));
+    assert.deepEqual([removed.status, await removed.json()], [200, { path: `${server.root}/ü n`, type: 'directory' }]);
+    assert.equal((await get(encodeURI('ü n/made/x'))).status, 404);
+    assert.equal((await fetch(`${server.base}moved`, { method: 'DELETE', headers: bob })).status, 404);
+  });
+
   test('GET gives the bytes, and headers that keep a browser from running them', async () => {
     const page = '<script>alert(1)</script>';
     await put('page "1" ü.html', page);

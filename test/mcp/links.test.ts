@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -186,6 +188,37 @@ test('an upload goes nowhere but into its directory', async () => {
   assert.equal((await fetch(`${link}?name=x`, packed)).status, 400);
   assert.equal((await fetch(link.replace('inbox', 'other') + '?name=x', { method: 'PUT', body: 'x' })).status, 404);
 });
+
+test('whoever sends a whole upload before they read sees why it was refused', { timeout: 60_000 }, async () => {
+  await using server = await startServer({ config: { server: { upload_limit: 4 } } });
+  const { url } = await sandbox(server, {});
+  const link = new URL(`${await url('request_upload', {})}?name=x`);
+  const answer = await sentWhole(link, new Uint8Array(24 * 1024 * 1024));
+  assert.match(answer, /^HTTP\/1\.1 413 /);
+  assert.match(answer, /"code":"too_large"/);
+});
+
+/** What comes back to a client that looks for an answer only behind its last byte. */
+async function sentWhole({ hostname, port, pathname, search }: URL, body: Uint8Array): Promise<string> {
+  const socket = connect(Number(port), hostname);
+  socket.pause();
+  try {
+    const head = `PUT ${pathname}${search} HTTP/1.1\r\nhost: ${hostname}:${port}\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+    const signal = AbortSignal.timeout(20_000);
+    socket.write(head);
+    const sent = once(socket, 'sent', { signal });
+    socket.write(body, (error) => (error ? socket.destroy(error) : socket.emit('sent')));
+    await sent;
+    let text = '';
+    socket.on('data', (chunk) => (text += String(chunk)));
+    const ended = once(socket, 'end', { signal });
+    socket.resume();
+    await ended;
+    return text;
+  } finally {
+    socket.destroy();
+  }
+}
 
 test('an upload that is too long is refused before it is read', async () => {
   await using server = await startServer({ config: { server: { upload_limit: 4 } } });

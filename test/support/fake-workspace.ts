@@ -242,7 +242,40 @@ class FakeFiles implements FilesPort {
     return { path: absolute(path), count: options.all ? count : 1, lines: [{ from: 1, text: edited }] };
   }
 
+  async makeDirectory(): Promise<never> {
+    throw new AppError('unsupported', 'The fake has no directories.');
+  }
+
+  async remove(path: string) {
+    this.#get(path);
+    this.stored.delete(absolute(path));
+    return { path: absolute(path), type: 'file' as const };
+  }
+
+  async move(from: string, to: string) {
+    const content = this.#get(from);
+    if (this.stored.has(absolute(to))) throw new AppError('conflict', `${absolute(to)} is there already.`);
+    this.stored.set(absolute(to), content);
+    this.stored.delete(absolute(from));
+    return { from: absolute(from), to: absolute(to) };
+  }
+
   async archive(): Promise<never> {
+    throw new AppError('unsupported', 'The fake has no archives.');
+  }
+
+  async search(query: string) {
+    const found = Array.from(this.stored.keys()).filter((path) => path.includes(query));
+    const matches = found.map((path) => ({
+      path: path.replace('/workspace/', ''),
+      type: 'file' as const,
+      name: true,
+      lines: [],
+    }));
+    return { matches, truncated: false };
+  }
+
+  async zip(): Promise<never> {
     throw new AppError('unsupported', 'The fake has no archives.');
   }
 

@@ -7,7 +7,7 @@ import type { Workspace } from '../../src/sandbox/workspace.ts';
 type Call = (...args: unknown[]) => Promise<unknown>;
 
 const given = (method: string): unknown => {
-  if (['read', 'archive'].includes(method)) return new ReadableStream();
+  if (['read', 'archive', 'zip'].includes(method)) return new ReadableStream();
   return method === 'open' ? { stat: {}, tag: 't', read: () => new ReadableStream() } : method;
 };
 

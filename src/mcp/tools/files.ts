@@ -67,7 +67,7 @@ function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
 const downloadFile = defineTool({
   name: 'download_file',
   title: 'Read a file',
-  description: `Read a file, or the part of it that offset and length say (bytes; at most ${byteSize(maxLength)} at once). Without encoding, text comes as utf-8 and anything else as base64; the result says which. A longer file has truncated true and next_offset. sha256 is that of the bytes returned. To look at a picture pass as_image. To search in files use execute_command with rg or sed.`,
+  description: `Read a file, or the part of it that offset and length say (bytes; at most ${byteSize(maxLength)} at once). Without encoding, text comes as utf-8 and anything else as base64; the result says which. A longer file has truncated true and next_offset. sha256 is that of the bytes returned. To look at a picture pass as_image. To find a text in files use search_files, or execute_command with rg.`,
   input: {
     path,
     encoding: encoding.describe('How content is given; left out: utf-8 if it is text, else base64.'),

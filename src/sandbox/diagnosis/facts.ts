@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { ownBash } from '../own-bash.ts';
 import type { Container } from '../runtime.ts';
 import { detached } from '../../detached.ts';
 
@@ -34,7 +35,8 @@ export async function lookInside(
 ): Promise<Facts | undefined> {
   try {
     const signal = AbortSignal.timeout(deadline);
-    await using process = await container.exec(['/opt/berth/bash', '-c', script, 'facts', what], { signal });
+    const { argv, env } = ownBash('/opt/berth/bash', script, [what]);
+    await using process = await container.exec(argv, { env, signal });
     detached(process.stderr.cancel());
     return parseFacts(await readText(process.stdout));
   } catch {

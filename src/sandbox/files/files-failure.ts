@@ -1,7 +1,8 @@
 import { AppError, type ErrorCode } from '../../errors.ts';
 import { shown } from './paths.ts';
 
-type Failure = readonly [ErrorCode, (path: string) => string];
+/** `other` is the second path of a call that has two. */
+type Failure = readonly [ErrorCode, (path: string, other: string) => string];
 
 /** What a script's `E KIND` means. */
 const kinds: Readonly<Record<string, Failure>> = {
@@ -11,6 +12,11 @@ const kinds: Readonly<Record<string, Failure>> = {
   denied: ['forbidden', (path) => `The sandbox's user has no permission for ${path}.`],
   dangling: ['not_found', (path) => `${path} is a symbolic link that leads nowhere.`],
   broken: ['invalid_argument', (path) => `The upload to ${path} broke off; nothing was kept.`],
+  exists: ['conflict', (path) => `${path} is there already; nothing was changed.`],
+  root: ['invalid_argument', (path) => `${path} must be a part of the workspace; it is, or holds, the whole of it.`],
+  taken: ['conflict', (_, other) => `${other} is there already; nothing was moved.`],
+  no_parent: ['invalid_argument', (_, other) => `The directory that ${other} would be in does not exist.`],
+  to_closed: ['forbidden', (_, other) => `The sandbox's user has no permission for the directory of ${other}.`],
   changed: ['conflict', (path) => `${path} changed while it was being edited; read it again and repeat the edit.`],
 };
 
@@ -44,6 +50,19 @@ const reasons: readonly (readonly [RegExp, Failure])[] = [
   ],
   [/: (File ?name too long)$/m, ['invalid_argument', (path) => `A part of ${path} is too long for a file name.`]],
   [/: File too large$/m, ['too_large', (path) => `${path} is too large for its file system.`]],
+  [
+    /: Directory not empty$/m,
+    ['conflict', (path) => `${path} is a directory with something in it; set recursive to remove all of it.`],
+  ],
+  [
+    /(: Device or resource busy|: Resource busy)$/m,
+    ['conflict', (path) => `${path} is, or holds, a mount, which stays where it is.`],
+  ],
+  [
+    /: Invalid argument$| to a subdirectory of itself, /m,
+    ['invalid_argument', (path, other) => `${path} can't be moved into itself, to ${other}.`],
+  ],
+  [/^mv: File exists$/m, ['conflict', (_, other) => `${other} is there already; nothing was moved.`]],
   [/: File exists$/m, ['conflict', (path) => `${path} is in the way of a directory or is being written.`]],
   [
     /: (Resource temporarily unavailable|Cannot allocate memory|Out of memory)$/m,
@@ -52,14 +71,15 @@ const reasons: readonly (readonly [RegExp, Failure])[] = [
 ];
 
 /** A script's failure as a client may see it. `stderr` is the container's: it is compared, never passed on. */
-export function scriptFailure(kind: string, path: string, stderr: string): AppError {
+export function scriptFailure(kind: string, path: string, stderr: string, others: readonly string[] = []): AppError {
   const [name = '', tool = ''] = kind.split(' ');
   if (name === 'missing') return missingTool(tool);
+  if (name === 'gone') return new AppError('not_found', `${shown(others[Number(tool)] ?? path)} does not exist.`);
   const place = places[name];
   if (place !== undefined) return new AppError(place[0], place[1](shown(path), shown(kind.slice(name.length + 1))));
   const failure = kinds[name] ?? reasons.find(([pattern]) => pattern.test(stderr))?.[1];
   const data = { reason: name };
-  if (failure !== undefined) return new AppError(failure[0], failure[1](shown(path)), { data });
+  if (failure !== undefined) return new AppError(failure[0], failure[1](shown(path), shown(others[0] ?? '')), { data });
   return new AppError('internal', `The sandbox could not work on ${shown(path)}.`, { cause: new Error(stderr), data });
 }
 

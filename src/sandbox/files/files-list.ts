@@ -5,24 +5,13 @@ import { ScriptRun, type ScriptHost } from './files-run.ts';
 import { scripts } from './files-script.ts';
 import { globIsDeep, globMatcher } from './glob.ts';
 import { MarkedBody } from './marked-body.ts';
-import type { FileEntry } from '../workspace.ts';
+import type { FileEntry, Listing, ListOptions } from '../workspace.ts';
 
 export interface ListLimits {
   readonly entries: number;
   /** Entries looked at, however few of them match. */
   readonly scanned: number;
   readonly depth: number;
-}
-
-export interface ListOptions {
-  readonly depth?: number;
-  readonly glob?: string;
-  readonly signal?: AbortSignal;
-}
-
-export interface Listing {
-  readonly entries: FileEntry[];
-  readonly truncated: boolean;
 }
 
 const longestRecord = 16384;
@@ -39,15 +28,16 @@ export async function listFiles(
 ): Promise<Listing> {
   const matches = options.glob === undefined ? () => true : globMatcher(options.glob);
   const deep = options.glob !== undefined && globIsDeep(options.glob);
-  const depth = checkedDepth(options.depth ?? (deep ? limits.depth : 1), limits.depth);
+  const most = options.follow ? 1 : limits.depth;
+  const depth = checkedDepth(options.depth ?? (deep ? most : 1), most);
   const mark = newMark();
-  const args = [target, String(depth), mark];
+  const args = [target, String(depth), mark, options.writable ? 'writable' : '', options.follow ? 'follow' : ''];
   await using run = await ScriptRun.start(host, { script: scripts.list, args, path, signal: options.signal });
-  await run.head(host.deadline);
+  const head = await run.head(host.deadline);
   const listing = await collect(new MarkedBody(run.output, mark), limits, matches, options.signal);
   if (listing === null) throw await run.death();
   listing.entries.sort((a, b) => (a.path < b.path ? -1 : 1));
-  return listing;
+  return options.writable ? { ...listing, writable: head === 'w' } : listing;
 }
 
 function checkedDepth(depth: number, limit: number): number {
@@ -80,7 +70,7 @@ async function collect(
   return body.exitCode === null ? null : { entries, truncated: false };
 }
 
-/** The records `TYPE SIZE MTIME MODE PATH NUL TARGET NUL`. */
+/** The records `WRITABLE TYPE SIZE MTIME MODE PATH NUL TARGET NUL`, where WRITABLE is `w`, `-` or, not asked for, nothing. */
 async function* parseRecords(body: MarkedBody): AsyncGenerator<FileEntry> {
   let held = Buffer.alloc(0);
   for (let bytes = await body.next(); bytes !== null; bytes = await body.next()) {
@@ -99,16 +89,17 @@ async function* parseRecords(body: MarkedBody): AsyncGenerator<FileEntry> {
 }
 
 function parseRecord(facts: string, target: string): FileEntry {
-  const match = /^([a-zA-Z?]) (\d{1,16}) (-?\d{1,12})(?:\.\d*)? ([0-7]{1,5}) ([^]+)$/.exec(facts);
+  const match = /^([w-]?)([a-zA-Z?]) (\d{1,16}) (-?\d{1,12})(?:\.\d*)? ([0-7]{1,5}) ([^]+)$/.exec(facts);
   if (match === null) throw malformed();
-  const type = types[match[1]!] ?? 'other';
+  const type = types[match[2]!] ?? 'other';
   return {
-    path: match[5]!,
+    path: match[6]!,
     type,
-    size: Number(match[2]),
-    mtime: Number(match[3]),
-    mode: Number.parseInt(match[4]!, 8),
+    size: Number(match[3]),
+    mtime: Number(match[4]),
+    mode: Number.parseInt(match[5]!, 8),
     ...(type === 'symlink' && { target }),
+    ...(match[1] !== '' && { writable: match[1] === 'w' }),
   };
 }
 

@@ -1,6 +1,8 @@
 import { AppError } from '../../errors.ts';
 import { ByteReader } from '../host/byte-reader.ts';
 import { scriptDeath, scriptFailure } from './files-failure.ts';
+import { MarkedBody } from './marked-body.ts';
+import { ownBash } from '../own-bash.ts';
 import { shown } from './paths.ts';
 import type { Container, Process } from '../runtime.ts';
 import { detached } from '../../detached.ts';
@@ -24,6 +26,8 @@ export interface ScriptCall {
   readonly args: readonly string[];
   /** The path as the caller gave it, for sentences. */
   readonly path: string;
+  /** The second path of a call that has two, or all of one that has many. */
+  readonly others?: readonly string[];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -50,8 +54,8 @@ export class ScriptRun implements AsyncDisposable {
 
   static async start(host: ScriptHost, call: ScriptCall): Promise<ScriptRun> {
     if (call.signal?.aborted) throw cancelled(call);
-    const argv = [host.bash, '--noprofile', '--norc', '-c', call.script, 'berth', ...call.args];
-    const process = await host.container.exec(argv, { cwd: '/', ...(call.signal && { signal: call.signal }) });
+    const { argv, env } = ownBash(host.bash, call.script, call.args);
+    const process = await host.container.exec(argv, { cwd: '/', env, ...(call.signal && { signal: call.signal }) });
     return new ScriptRun(process, call);
   }
 
@@ -61,9 +65,23 @@ export class ScriptRun implements AsyncDisposable {
     if (line?.startsWith('S')) return line.slice(2);
     if (line?.startsWith('E ')) {
       await this.#end();
-      throw scriptFailure(line.slice(2), this.#call.path, this.#stderr);
+      throw this.#failure(line.slice(2));
     }
     throw await this.death();
+  }
+
+  /** Waits for the end of a job behind the head, whose output is `mark` and an exit code; rejects with why it failed. */
+  async job(mark: string): Promise<void> {
+    const body = new MarkedBody(this.output, mark);
+    while ((await body.next().catch((error) => this.#fault(error))) !== null);
+    if (body.exitCode === 0) return;
+    if (body.exitCode === null) throw await this.death();
+    await this.finish();
+    throw this.#failure('tool');
+  }
+
+  #failure(kind: string): AppError {
+    return scriptFailure(kind, this.#call.path, this.#stderr, this.#call.others);
   }
 
   /** Why the script ended without what was due. */

@@ -9,6 +9,11 @@ export const scripts = {
   read: prelude + text('read'),
   write: prelude + text('write'),
   list: prelude + text('list'),
+  mkdir: prelude + text('mkdir'),
+  remove: prelude + text('remove'),
+  move: prelude + text('move'),
   archive: prelude + text('archive'),
+  pick: prelude + text('pick'),
+  search: prelude + text('search'),
   unpack: prelude + text('unpack'),
 } as const;

@@ -17,7 +17,12 @@ export interface Unpacked {
   /** Entries that are not directories. */
   files: number;
   bytes: number;
+  /** Names of what has no content and is left out, FIFOs: the first of them, where there are any. */
+  skipped?: string[];
 }
+
+/** Names told of what is left out. */
+const mostSkipped = 100;
 
 type ByteSource = ReadableStreamDefaultReader<Uint8Array>;
 
@@ -60,7 +65,8 @@ export async function* sanitizedTar(source: ByteSource, job: Job): AsyncGenerato
   yield tarEnd;
 }
 
-async function feed(source: ByteSource, unpacker: Extract): Promise<void> {
+/** Gives a tar's bytes to its reader; a fault of the source is the reader's. */
+export async function feed(source: ByteSource, unpacker: Extract): Promise<void> {
   try {
     for (let first = true; ; first = false) {
       const { done, value } = await source.read();
@@ -110,6 +116,7 @@ class TarCheck {
     const name = this.#nameOf(header);
     this.#count(header);
     if (name === '') return null;
+    if (header.type === 'fifo') return this.#skip(name);
     this.#links.delete(name);
     const entry = this.#entryOf(header, name);
     if (entry.type !== 'directory') this.#job.totals.files += 1;
@@ -121,6 +128,13 @@ class TarCheck {
 
   links(): Iterable<TarEntry> {
     return this.#links.values();
+  }
+
+  #skip(name: string): null {
+    const { totals } = this.#job;
+    totals.skipped ??= [];
+    if (totals.skipped.length < mostSkipped) totals.skipped.push(name);
+    return null;
   }
 
   #entryOf(header: Header, name: string): TarEntry {
@@ -170,7 +184,7 @@ class TarCheck {
 }
 
 /** The header with its names as text. Two names that are not UTF-8 would become one, with both replaced by marks. */
-function legible(raw: Header): Header {
+export function legible(raw: Header): Header {
   const names = { name: textOf(raw.name), linkname: textOf(raw.linkname ?? '') };
   for (const [bytes, name] of [
     [raw.name, names.name],
@@ -189,7 +203,7 @@ function textOf(bytes: string): string {
 }
 
 /** A relative name without `.` parts, or `null` for one that leaves the directory. */
-function inside(name: string): string | null {
+export function inside(name: string): string | null {
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
   return name.startsWith('/') || parts.includes('..') || name.includes('\0') ? null : parts.join('/');
 }
@@ -211,7 +225,7 @@ function tooLarge(limit: string): AppError {
   return new AppError('too_large', `The archive must have at most ${limit}; nothing was unpacked.`);
 }
 
-function brokenTar(path: string, cause: unknown): AppError {
+export function brokenTar(path: string, cause: unknown): AppError {
   const message = `The archive for ${shown(path)} is not a whole, plain tar; nothing was unpacked.`;
   return new AppError('invalid_argument', message, { cause });
 }

@@ -17,7 +17,7 @@ export async function unpackTar(
   const source = tar.getReader();
   try {
     await using run = await ScriptRun.start(host, { script: scripts.unpack, args: [target, mark], path, signal });
-    const totals = { files: 0, bytes: 0 };
+    const totals: Unpacked = { files: 0, bytes: 0 };
     await sendAll(run, source, sanitizedTar(source, { path, mark, limits, totals }), run.head());
     return totals;
   } finally {

@@ -1,15 +1,19 @@
 import { AppError } from '../../errors.ts';
 import { archiveDirectory } from './files-archive.ts';
+import { makeDirectory, moveEntry, removeEntry } from './files-change.ts';
 import { parseFacts } from './files-facts.ts';
 import { replaceText } from './files-edit.ts';
 import { listFiles, type ListLimits } from './files-list.ts';
 import { openFile } from './files-open.ts';
 import { ScriptRun, type ScriptHost } from './files-run.ts';
 import { scripts } from './files-script.ts';
+import { searchFiles } from './files-search.ts';
 import type { TarLimits } from './files-tar.ts';
 import { unpackTar } from './files-unpack.ts';
+import { Turns } from './turns.ts';
 import { writeFile } from './files-write.ts';
-import { resolveFile, resolvePath, shown } from './paths.ts';
+import { zipPaths } from './files-zip.ts';
+import { resolveEntry, resolveFile, resolvePath, shown } from './paths.ts';
 import type { Container } from '../runtime.ts';
 import type { FilesPort, FileStat, OpenFile } from '../workspace.ts';
 
@@ -33,6 +37,18 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
   const limits: ListLimits = { entries: 5000, scanned: 500_000, depth: 64, ...options.list };
   const tarLimits: TarLimits = { entries: 200_000, bytes: 2 ** 40, names: 32 * 1024 * 1024, ...options.tar };
   const resolve = (path: string) => resolvePath(root, path);
+  const entry = (path: string) => ({ path, target: resolveEntry(root, path) });
+
+  const edits = new Turns();
+
+  const editFile: FilesPort['edit'] = async (path, oldText, newText, { all = false, signal } = {}) => {
+    await using file = await files.open(path, signal);
+    const text = await textOf(file, path, editLimit);
+    const edited = replaceText(path, text, { oldText, newText, all, limit: editLimit });
+    const body = new Blob([edited.text]).stream();
+    await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
+    return { path: file.stat.path, count: edited.count, lines: edited.lines };
+  };
 
   const files: FilesPort = {
     stat: async (path, signal) => statFile(host, resolve(path), path, signal),
@@ -49,15 +65,20 @@ export function createFiles(container: Container, options: FilesOptions = {}): F
     },
     write: async (path, body, write = {}) => writeFile(host, resolveFile(root, path), path, body, write),
     list: async (path, list = {}) => listFiles(host, limits, resolve(path), path, list),
-    async edit(path, oldText, newText, { all = false, signal } = {}) {
-      await using file = await files.open(path, signal);
-      const text = await textOf(file, path, editLimit);
-      const edited = replaceText(path, text, { oldText, newText, all, limit: editLimit });
-      const body = new Blob([edited.text]).stream();
-      await files.write(path, body, { unchanged: file.tag, ...(signal && { signal }) });
-      return { path: file.stat.path, count: edited.count, lines: edited.lines };
-    },
+    // One edit of a file after the other: each would find the file of its beginning changed by another.
+    edit: async (path, ...edit) => edits.take(resolve(path), () => editFile(path, ...edit)),
+    makeDirectory: async (path, signal) => makeDirectory(host, entry(path), signal),
+    remove: async (path, remove = {}) => removeEntry(host, root, entry(path), remove),
+    move: async (from, to, signal) => moveEntry(host, root, entry(from), entry(to), signal),
     archive: async (path, signal) => archiveDirectory(host, resolve(path), path, signal),
+    search: async (query, search = {}) => {
+      const { path = '.' } = search;
+      return searchFiles(host, { path, target: resolve(path) }, query, search);
+    },
+    zip: async (paths, signal) => {
+      const entries = paths.map((path) => ({ path, target: resolve(path) }));
+      return zipPaths(host, tarLimits, entries, signal);
+    },
     unpack: async (path, tar, signal) => unpackTar(host, tarLimits, resolve(path), path, tar, signal),
   };
   return files;

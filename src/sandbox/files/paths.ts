@@ -28,6 +28,15 @@ export function resolveFile(root: string, path: string): string {
   return resolvePath(root, path);
 }
 
+/** As `resolvePath`, for what is to be made, moved or removed by its name: that is neither the root nor `..`. */
+export function resolveEntry(root: string, path: string): string {
+  const resolved = resolvePath(root, path);
+  if (path === '' || resolved === '/' || resolved === root || /(^|\/)\.\.$/.test(resolved)) {
+    throw new AppError('invalid_argument', `path must name a file or directory in the workspace; got ${shown(path)}.`);
+  }
+  return resolved;
+}
+
 /** A path for a sentence: quoted, bounded, no control characters. */
 export function shown(path: string): string {
   const short = path.length > longestShown ? `${path.slice(0, longestShown)}…` : path;

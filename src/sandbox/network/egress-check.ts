@@ -1,4 +1,5 @@
 import { AppError } from '../../errors.ts';
+import { ownBash } from '../own-bash.ts';
 import { type Egress, egressPaths } from './egress.ts';
 import type { Runtime } from '../runtime.ts';
 
@@ -19,7 +20,7 @@ export async function egressWorks(egress: Egress, runtime: Pick<Runtime, 'trial'
   await using door = await egress.open({ handle: 'trial', template: 'trial', policy, fresh: true });
   const mount = { source: door.directory, target: directory, readOnly: true };
   try {
-    return (await runtime.trial({ argv: ['/opt/berth/bash', '-c', script], mounts: [mount] })) === 0;
+    return (await runtime.trial({ argv: ownBash('/opt/berth/bash', script).argv, mounts: [mount] })) === 0;
   } catch (error) {
     // The engine does not know the directory at all.
     if (error instanceof AppError && error.code === 'internal') return false;

@@ -42,6 +42,16 @@ directory() {
   [[ -r $1 && -x $1 ]] || fail denied
 }
 
+# DIRECTORY ROOT: fails if ROOT is that directory or in it, by whatever names.
+keep() {
+  local place=$2
+  while :; do
+    [[ $place/ -ef $1/ ]] && fail root
+    [[ $place ]] || return 0
+    place=${place%/*}
+  done
+}
+
 # DIRECTORY: makes it where it is missing, and a name in it that nobody else has, $staged, of this process and $mark.
 # Whatever is under that name, and the directories made, are gone again at the end unless `made` and the name are
 # emptied; so is what killed transfers left: what has such a name, of a process that is no more.
