@@ -17,6 +17,9 @@ const commands: Record<string, () => Promise<(invocation: Invocation) => Promise
   workspace: async () => (await import('./cli/workspace.ts')).workspace,
   backup: async () => (await import('./cli/backup.ts')).backupState,
   restore: async () => (await import('./cli/backup.ts')).restoreState,
+  ps: async () => (await import('./cli/sandboxes.ts')).ps,
+  stop: async () => (await import('./cli/sandboxes.ts')).stop,
+  end: async () => (await import('./cli/sandboxes.ts')).end,
   audit: async () => (await import('./cli/audit.ts')).audit,
 };
 

@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { KeyStore } from '../sandbox/key-store.ts';
 import type { Principal } from '../sandbox/key.ts';
 import { groupPolicy, type GroupPolicy } from './identity-groups.ts';
-import { keyFinder, settingsKeyId } from './identity-keys.ts';
+import { keyFinder, settingsKeyId, settingsPrincipal } from './identity-keys.ts';
 import { oidcTokens } from './identity-oidc.ts';
 import { headerUsers, sessionTokens, signedUsers, type TokenUsers, type Users } from './identity-open-webui.ts';
 import { boundedId, type HeaderOf, type User } from './identity-user.ts';
@@ -89,7 +89,7 @@ function ownerFinder(keys: readonly ApiKey[], stored: StoredKeys | undefined) {
   const find = keyFinder(keys);
   return (token: string): Owner | undefined => {
     const key = find(token);
-    if (key) return ownerOf(key, `key:${key.sha256.slice(0, 32)}`, settingsKeyId(key));
+    if (key) return ownerOf(key, settingsPrincipal(key), settingsKeyId(key));
     const look = () => stored?.find(token);
     const kept = look();
     return kept && { ...ownerOf(kept, `owner:${kept.name}`, kept.id), isGood: () => look() !== undefined };

@@ -180,6 +180,7 @@ export class SandboxOpener implements Opener {
       container,
       workspace: this.#options.decorate(workspace, row),
       activity: () => host.activity(),
+      command: () => host.command(),
       alive: () => host.alive(),
       closed: host.closed,
       endsBecause: (why) => host.endsBecause?.(why),
