@@ -11,7 +11,7 @@ import { filesRoutes } from './http/files.ts';
 import { clientAddress, proxyCheck } from './http/forwarded.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
-import { keyLookup, type StoredKeys } from './http/identity.ts';
+import { keyLookup, type SettingsKeys, type StoredKeys } from './http/identity.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes, routePath } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
@@ -45,6 +45,8 @@ export interface AppContext {
   readonly linkKey: Uint8Array;
   /** API keys besides those of the settings. */
   readonly keys?: StoredKeys;
+  /** Those of the settings; absent: as they were at the start. */
+  readonly settingsKeys?: SettingsKeys;
   /** Keeps MCP sessions over restarts; absent: they end with the server. */
   readonly sessionStore?: SessionStore;
   /** Only tests have any. */
@@ -70,7 +72,7 @@ export function createApp(ctx: AppContext): App {
     ctx.registry,
   );
   const tools = toolSet(config.tools.enabled, config.open_webui.url === undefined ? ['fetch_attachments'] : []);
-  const links = new Links(ctx.linkKey, keyLookup(config.auth.keys, ctx.keys));
+  const links = new Links(ctx.linkKey, keyLookup(ctx.settingsKeys ?? (() => config.auth.keys), ctx.keys));
   const endpoint = new McpEndpoint({
     config,
     log,
@@ -94,7 +96,7 @@ export function createApp(ctx: AppContext): App {
   hono.route('/', uploadRoutes({ sandboxes, links, limit: config.server.upload_limit }));
   hono.use(originCheck(config.server), bearerFromProtocol());
   const { requests_per_minute: each, total_requests_per_minute: total } = config.limits;
-  hono.use(proxyCheck(config), authenticate(config, ctx.keys), permit(), rateLimit({ each, total }));
+  hono.use(proxyCheck(config), authenticate(config, ctx.keys, ctx.settingsKeys), permit(), rateLimit({ each, total }));
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));
   hono.route('/', terminalRoutes({ sandboxes }));

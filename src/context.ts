@@ -6,7 +6,7 @@ import { Registry } from 'prom-client';
 import { adminRoutes } from './admin/routes.ts';
 import { listenToOperator } from './admin/socket.ts';
 import { createApp, type App } from './app.ts';
-import { isLoopback, settleAuth, type Config } from './config.ts';
+import { changedSettings, isLoopback, settleAuth, type Config } from './config.ts';
 import { registerCard } from './doctor/gauges.ts';
 import { Doors } from './egress/doors.ts';
 import { dockerRuntime } from './docker/runtime.ts';
@@ -57,6 +57,8 @@ export interface Server extends AsyncDisposable {
   readonly url: string;
   readonly pool: Pool;
   readonly instance: string;
+  /** Takes over what can be of other settings, and goes on in the audit log's file of that name; the settings that need a restart. */
+  reload(config: Config): Promise<readonly string[]>;
   /** Refuses new calls, lets those in flight end within `server.drain`, then lets everything go. Idempotent. */
   stop(): Promise<void>;
 }
@@ -87,12 +89,14 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   if (cpu) stack.use(cpu);
   stack.use(watchDisk(config, { runtime, pool, log }));
   let draining = false;
+  let keys = config.auth.keys;
   const app = createApp({
     config,
     log,
     sandboxes: pool,
     linkKey: state.derive('links', ''),
     keys: state.keys,
+    settingsKeys: () => keys,
     sessionStore: sessionStore(state),
     registry,
     version,
@@ -116,7 +120,13 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   };
   let stopped: Promise<void> | undefined;
   const stop = () => (stopped ??= shut());
-  return { url: http.url, pool, instance: state.instance, stop, [Symbol.asyncDispose]: stop };
+  const reload = async (asked: Config): Promise<readonly string[]> => {
+    keys = asked.auth.keys;
+    await audit?.reopen();
+    const now = settleAuth(asked, state.keys.any());
+    return changedSettings(config, now).filter((name) => name !== 'auth.keys' && name !== 'auth.settled');
+  };
+  return { url: http.url, pool, instance: state.instance, reload, stop, [Symbol.asyncDispose]: stop };
 }
 
 const openToAll =

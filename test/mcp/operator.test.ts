@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
@@ -69,4 +70,45 @@ test('the operator’s socket is for the server’s user alone, and goes with th
     await server.start();
     assert.equal((await berth(server, 'ps')).code, 0);
   }
+});
+
+test('SIGHUP takes over keys, goes on in a new audit file, and names what needs a restart', patience, async () => {
+  const settings = (key: string, timeout: number) => {
+    const sha256 = createHash('sha256').update(key).digest('hex');
+    return JSON.stringify({ auth: { mode: 'keys', keys: [{ name: 'ann', sha256 }] }, session: { timeout } });
+  };
+  await using server = await ServerProcess.start();
+  await server.kill('SIGTERM');
+  const file = join(server.stateDirectory, 'berth.yaml');
+  const audit = join(server.stateDirectory, 'audit.jsonl');
+  writeFileSync(file, settings('first-key-of-ann-000', 600));
+  server.change({ BERTH_CONFIG_FILE: file, BERTH_AUDIT__FILE: audit, BERTH_SECURITY__AUDIT_LOG: 'true' });
+  await server.start();
+  const statusFor = async (key: string) => {
+    const headers = { authorization: `Bearer ${key}` };
+    return (await fetch(`${server.url}/metrics`, { headers })).status;
+  };
+  const hangUp = async (event: string) => {
+    server.events = [];
+    process.kill(server.pid, 'SIGHUP');
+    await eventually(() => server.events.includes(event), 30);
+  };
+  assert.deepEqual([await statusFor('first-key-of-ann-000'), await statusFor('second-key-of-ann-00')], [200, 401]);
+  const line = { command: 'true' };
+  const call = async () => {
+    const headers = { authorization: 'Bearer second-key-of-ann-00' };
+    const session = await openSession({ url: server.url, mcp: `${server.url}/mcp` } as never, headers);
+    await session.call('execute_command', line);
+  };
+  writeFileSync(file, settings('second-key-of-ann-00', 700));
+  await hangUp('settings.need_restart');
+  assert.deepEqual([await statusFor('first-key-of-ann-000'), await statusFor('second-key-of-ann-00')], [401, 200]);
+  await call();
+  renameSync(audit, `${audit}.old`);
+  await hangUp('settings.reloaded');
+  await call();
+  assert.ok(existsSync(audit) && statSync(audit).size > 0);
+  writeFileSync(file, 'nonsense: [');
+  await hangUp('settings.not_reloaded');
+  assert.equal(await statusFor('second-key-of-ann-00'), 200);
 });
