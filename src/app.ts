@@ -11,7 +11,7 @@ import { filesRoutes } from './http/files.ts';
 import { clientAddress, proxyCheck } from './http/forwarded.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
-import { identifier, keyLookup, type StoredKeys } from './http/identity.ts';
+import { identifier, keyLookup, type SettingsKeys, type StoredKeys } from './http/identity.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes, routePath } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
@@ -51,6 +51,8 @@ export interface AppContext {
   readonly linkKey: Uint8Array;
   /** API keys besides those of the settings. */
   readonly keys?: StoredKeys;
+  /** Those of the settings; absent: as they were at the start. */
+  readonly settingsKeys?: SettingsKeys;
   /** Keeps MCP sessions over restarts; absent: they end with the server. */
   readonly sessionStore?: SessionStore;
   /** Where previews are kept; absent: there are none. */
@@ -82,7 +84,7 @@ export function createApp(ctx: AppContext): App {
     registry,
   );
   const tools = toolSet(config.tools.enabled, config.open_webui.url === undefined ? ['fetch_attachments'] : []);
-  const links = new Links(ctx.linkKey, keyLookup(config.auth.keys, ctx.keys));
+  const links = new Links(ctx.linkKey, keyLookup(ctx.settingsKeys ?? (() => config.auth.keys), ctx.keys));
   const previews = config.previews.enabled && ctx.previews ? previewDoor(ctx, ctx.previews, registry) : undefined;
   const endpoint = new McpEndpoint({
     trail: new SessionTrail(),
@@ -111,8 +113,8 @@ export function createApp(ctx: AppContext): App {
   const { requests_per_minute: each, total_requests_per_minute: total } = config.limits;
   hono.use(proxyCheck(config));
   const bounded = [permit(), rateLimit({ each, total })] as const;
-  hono.route('/', paneRoutes({ config, sandboxes, version: ctx.version, keys: ctx.keys, bounded }));
-  hono.use(authenticate(config, ctx.keys), ...bounded);
+  hono.route('/', paneRoutes({ config, sandboxes, version: ctx.version, keys: ctx.keys, settingsKeys: ctx.settingsKeys, bounded }));
+  hono.use(authenticate(config, ctx.keys, ctx.settingsKeys), ...bounded);
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));
   hono.route('/', terminalRoutes({ sandboxes }));
@@ -127,18 +129,18 @@ export function createApp(ctx: AppContext): App {
 }
 
 function previewDoor(
-  { config, log, sandboxes, linkKey, keys, audit }: AppContext,
+  { config, log, sandboxes, linkKey, keys, settingsKeys = () => config.auth.keys, audit }: AppContext,
   store: PreviewStore,
   registry: Registry,
 ) {
-  const { previews, auth } = config;
-  const links = new PreviewLinks(linkKey, store, keyLookup(auth.keys, keys));
+  const { previews } = config;
+  const links = new PreviewLinks(linkKey, store, keyLookup(settingsKeys, keys));
   const door = new PreviewDoor({
     links,
     sandboxes,
     log,
     gauge: new PreviewGauge(previews, registry),
-    identify: identifier(config, keys),
+    identify: identifier(config, keys, settingsKeys),
     ...(audit && { audit }),
     domain: previews.domain?.toLowerCase(),
     headersTimeout: previews.headers_timeout * 1000,

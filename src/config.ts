@@ -17,6 +17,7 @@ import {
 import { builtInTemplates, inertKeys, schema, type Settings } from './config/schema.ts';
 
 export { ConfigError, type Override, type Source } from './config/layers.ts';
+export { changedSettings } from './config/changes.ts';
 export { describeConfig, type ShownSetting } from './config/describe.ts';
 export type { Template } from './config/schema.ts';
 export type { ApiKey } from './config/values.ts';

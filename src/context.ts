@@ -3,12 +3,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { destination } from 'pino';
 import { Registry } from 'prom-client';
+import { adminRoutes } from './admin/routes.ts';
+import { listenToOperator } from './admin/socket.ts';
 import { createApp, type App } from './app.ts';
-import { isLoopback, settleAuth, type Config } from './config.ts';
+import { changedSettings, isLoopback, settleAuth, type Config } from './config.ts';
 import { registerCard } from './doctor/gauges.ts';
 import { Doors } from './egress/doors.ts';
 import { dockerRuntime } from './docker/runtime.ts';
 import { AppError } from './errors.ts';
+import { settingsPrincipal } from './http/identity-keys.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { createLogger, type Logger } from './log.ts';
 import { auditedOpener } from './sandbox/audit/audit-opener.ts';
@@ -23,6 +26,7 @@ import { OpenTerminals } from './sandbox/limits/open-terminals.ts';
 import { admissionLimits, createLimiter } from './sandbox/limits/settings.ts';
 import type { RecordedOptions } from './sandbox/recordings/recorded.ts';
 import { Recorder } from './sandbox/recordings/recorder.ts';
+import { Overseer } from './sandbox/pool/overseer.ts';
 import { SandboxOpener } from './sandbox/pool/opener.ts';
 import { createPolicy } from './sandbox/policy/policy.ts';
 import { Pool } from './sandbox/pool/pool.ts';
@@ -53,6 +57,8 @@ export interface Server extends AsyncDisposable {
   readonly url: string;
   readonly pool: Pool;
   readonly instance: string;
+  /** Takes over what can be of other settings, and goes on in the audit log's file of that name; the settings that need a restart. */
+  reload(config: Config): Promise<readonly string[]>;
   /** Refuses new calls, lets those in flight end within `server.drain`, then lets everything go. Idempotent. */
   stop(): Promise<void>;
 }
@@ -83,6 +89,7 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   if (cpu) stack.use(cpu);
   stack.use(watchDisk(config, { runtime, pool, log }));
   let draining = false;
+  let keys = config.auth.keys;
   const app = createApp({
     config,
     log,
@@ -91,6 +98,7 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
     keys: state.keys,
     previews: state,
     ...(audit && { audit }),
+    settingsKeys: () => keys,
     sessionStore: sessionStore(state),
     registry,
     version,
@@ -98,6 +106,8 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
     ...overrides.app,
   });
   const http = stack.use(await listenOrLetGo(app, config));
+  const admin = await heedOperator(config, { pool, state, runtime, log });
+  if (admin) stack.use(admin);
   pool.start();
   const { host } = config.server;
   const where = { url: `${http.url}/mcp`, host, port: Number(new URL(http.url).port), auth: config.auth.mode };
@@ -112,7 +122,13 @@ export async function startServer(setup: Setup, overrides: Overrides = {}): Prom
   };
   let stopped: Promise<void> | undefined;
   const stop = () => (stopped ??= shut());
-  return { url: http.url, pool, instance: state.instance, stop, [Symbol.asyncDispose]: stop };
+  const reload = async (asked: Config): Promise<readonly string[]> => {
+    keys = asked.auth.keys;
+    await audit?.reopen();
+    const now = settleAuth(asked, state.keys.any());
+    return changedSettings(config, now).filter((name) => name !== 'auth.keys' && name !== 'auth.settled');
+  };
+  return { url: http.url, pool, instance: state.instance, reload, stop, [Symbol.asyncDispose]: stop };
 }
 
 const openToAll =
@@ -126,6 +142,21 @@ function sessionStore(state: State): SessionStore {
     drop: (id) => state.dropSession(id),
     dropUnused: (milliseconds) => state.dropSessionsUnusedFor(milliseconds),
   };
+}
+
+/** Commands of the operator come through a socket in the state directory. Without it the server still serves. */
+async function heedOperator(
+  { server, auth }: Config,
+  { log, ...parts }: { pool: Pool; state: State; runtime: Runtime; log: Logger },
+): Promise<AsyncDisposable | undefined> {
+  const names = new Map(auth.keys.map((key) => [settingsPrincipal(key), key.name]));
+  const overseer = new Overseer({ ...parts, nameOf: (principal) => names.get(principal) ?? principal });
+  try {
+    return await listenToOperator(server.state_dir, adminRoutes({ overseer, log }));
+  } catch (err) {
+    log.warn({ event: 'admin.unavailable', err }, 'berth ps, stop and end do not reach this server');
+    return undefined;
+  }
 }
 
 async function listenOrLetGo(app: App, config: Config): Promise<HttpServer> {

@@ -17,6 +17,9 @@ const commands: Record<string, () => Promise<(invocation: Invocation) => Promise
   workspace: async () => (await import('./cli/workspace.ts')).workspace,
   backup: async () => (await import('./cli/backup.ts')).backupState,
   restore: async () => (await import('./cli/backup.ts')).restoreState,
+  ps: async () => (await import('./cli/sandboxes.ts')).ps,
+  stop: async () => (await import('./cli/sandboxes.ts')).stop,
+  end: async () => (await import('./cli/sandboxes.ts')).end,
   audit: async () => (await import('./cli/audit.ts')).audit,
 };
 
@@ -41,7 +44,10 @@ async function main(argv: string[]): Promise<number> {
     if (!load) throw new UsageError(`"berth ${command}" is for the berth program itself: src/setup/bootstrap.mjs.`);
     if (longLived.has(command)) setAllocator();
     const run = await load();
-    return await run({ flags, rest, env: process.env, stop: stopSignal(), out: process.stdout, err: process.stderr });
+    const heeds = command === 'serve' ? heedHangUp() : undefined;
+    const stop = stopSignal(heeds ? ['SIGINT', 'SIGTERM'] : ['SIGINT', 'SIGTERM', 'SIGHUP']);
+    const streams = { out: process.stdout, err: process.stderr };
+    return await run({ flags, rest, env: process.env, stop, ...(heeds && { hangUp: heeds }), ...streams });
   } catch (error) {
     process.stderr.write(`berth: ${explain(error)}\n`);
     return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
@@ -58,7 +64,7 @@ function explain(error: unknown): string {
  * Aborts at the first signal; a second one ends the process at once. What follows within a quarter of a second is the
  * same wish: npm and init systems pass on what a terminal has sent to everyone already.
  */
-function stopSignal(): AbortSignal {
+function stopSignal(signals: readonly NodeJS.Signals[]): AbortSignal {
   const controller = new AbortController();
   let first = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -66,6 +72,17 @@ function stopSignal(): AbortSignal {
     if (performance.now() - first > 250) process.exit(128 + (constants.signals[signal] ?? 0));
     controller.abort(signal);
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  for (const signal of signals) process.on(signal, onSignal);
   return controller.signal;
+}
+
+/** From now on a SIGHUP ends nothing; one that comes before somebody heeds it is heeded then. */
+function heedHangUp(): (heed: () => void) => void {
+  let pending = false;
+  let heeded = (): void => void (pending = true);
+  process.on('SIGHUP', () => heeded());
+  return (heed) => {
+    heeded = heed;
+    if (pending) heed();
+  };
 }

@@ -48,6 +48,22 @@ export const commands = {
       json,
     },
   },
+  ps: {
+    about: 'list the sandboxes of the running server: whose they are and what they use',
+    flags: { ...(config && { config }), json },
+  },
+  stop: {
+    about: 'stop a sandbox of the running server; its workspace stays',
+    rest: 'HANDLE',
+    usage: ['HANDLE'],
+    flags: { ...(config && { config }), json },
+  },
+  end: {
+    about: 'remove a sandbox of the running server, with its workspace',
+    rest: 'HANDLE',
+    usage: ['HANDLE'],
+    flags: { ...(config && { config }), json },
+  },
   workspace: {
     about: 'list, adopt and remove workspaces that no sandbox has, also while the server runs',
     rest: 'NAME',

@@ -10,6 +10,8 @@ export interface Invocation {
   readonly env: NodeJS.ProcessEnv;
   /** Aborts when the process is asked to end. */
   readonly stop: AbortSignal;
+  /** Hears each SIGHUP, where that does not end the command. */
+  readonly hangUp?: (heed: () => void) => void;
   readonly out: NodeJS.WriteStream;
   readonly err: NodeJS.WriteStream;
 }

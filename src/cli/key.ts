@@ -4,6 +4,7 @@ import { checkKeyName, isGood, openKeys, type KeyStore, type NewKey, type Stored
 import { keyScopes, type KeyScope } from '../sandbox/key.ts';
 import { AppError } from '../errors.ts';
 import { type Invocation, settings } from './invocation.ts';
+import { columns } from './table.ts';
 
 /** Without `--scopes`: everything but the operator's own view. */
 const usualScopes: readonly KeyScope[] = ['tools', 'files', 'terminals'];
@@ -123,17 +124,7 @@ function table(rows: readonly Shown[]): string {
   const cells = rows.map((row) =>
     Object.values(row).map((value) => (Array.isArray(value) ? value.join(',') : String(value ?? '–'))),
   );
-  const widths = head.map((title, column) =>
-    Math.max(...[head, ...cells].map((line) => line[column]?.length ?? title.length)),
-  );
-  return [head, ...cells]
-    .map((line) =>
-      line
-        .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return columns(head, cells);
 }
 
 const json = (value: unknown): string => JSON.stringify(value, null, 2);

@@ -1,4 +1,5 @@
 import { connectEngine } from '../context.ts';
+import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import { createLogger } from '../log.ts';
 import { unknownWorkspaces } from '../sandbox/pool/reconcile.ts';
@@ -19,8 +20,7 @@ export async function workspace(invocation: Invocation): Promise<number> {
   if (action === 'list' && names.length === 0) return list(unknown, invocation);
   if (action === 'prune' && names.length > 0) return await prune(names, { runtime, state }, invocation);
   const [name] = names;
-  if (action === 'adopt' && name !== undefined && names.length === 1)
-    return adopt(name, { state, template: config.session.template }, invocation);
+  if (action === 'adopt' && name !== undefined && names.length === 1) return adopt(name, { state, config }, invocation);
   throw new UsageError(
     'Say what to do: berth workspace list, berth workspace adopt NAME --owner WHO, or berth workspace prune NAME ….',
   );
@@ -56,12 +56,13 @@ async function prune(
 }
 
 /** Makes it the owner's sandbox of the handle in its name, which `list_sandboxes` then shows to them. */
-function adopt(name: string, { state, template }: { state: State; template: string }, { flags, out }: Invocation) {
+function adopt(name: string, { state, config }: { state: State; config: Config }, { flags, out }: Invocation) {
   const owner = flags['owner'];
   if (typeof owner !== 'string') throw new UsageError('berth workspace adopt needs an owner: --owner WHO.');
   const handle = /-(sb_[0-9a-f]{24})-[0-9a-f]{6}$/.exec(name)?.[1];
   if (handle === undefined || state.get(handle)) throw taken(name);
-  const chosen = typeof flags['template'] === 'string' ? flags['template'] : template;
+  const chosen = typeof flags['template'] === 'string' ? flags['template'] : config.session.template;
+  if (!Object.hasOwn(config.templates, chosen)) throw unknownTemplate(chosen, Object.keys(config.templates));
   const now = Date.now();
   const times = { created: now, lastUsed: now, expires: null };
   const lost = ['The sandbox was restored by the operator; the files under /workspace are kept.'];
@@ -69,6 +70,11 @@ function adopt(name: string, { state, template }: { state: State; template: stri
   state.insert({ handle, principal: owner, ...scope, template: chosen, volume: name, state: 'idle', ...times, lost });
   out.write(`${handle}\n`);
   return 0;
+}
+
+function unknownTemplate(name: string, known: readonly string[]): AppError {
+  const got = JSON.stringify(name.slice(0, 80));
+  return new AppError('invalid_argument', `--template: expected one of ${known.join(', ')}, got ${got}.`);
 }
 
 function taken(name: string): AppError {

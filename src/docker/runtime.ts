@@ -21,7 +21,6 @@ import { checkLabels, type ImageFacts } from './image.ts';
 import { OpenNetwork } from './open-network.ts';
 import { Processes } from './processes.ts';
 import type { QuotaOptions } from './quota/choose.ts';
-import { volumeSizes } from './quota/sizes.ts';
 import { reap } from './reaper.ts';
 import { Revisions } from './revisions.ts';
 import { createBody, labels, paths } from './spec.ts';
@@ -166,7 +165,7 @@ class DockerRuntime implements Runtime {
   }
 
   volumeSizes(signal?: AbortSignal): Promise<ReadonlyMap<string, number>> {
-    return volumeSizes(this.#engine, this.#options.instance, signal);
+    return this.#volumes.sizes(signal);
   }
 
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {

@@ -4,6 +4,7 @@ import { createContainer, removeContainer } from './containers.ts';
 import { statusOf } from './errors.ts';
 import { chooseQuota, describeQuota, type QuotaOptions } from './quota/choose.ts';
 import { noQuota, type Quota } from './quota/quota.ts';
+import { volumeSizes } from './quota/sizes.ts';
 import { checkReserve } from './quota/reserve.ts';
 import { createVolume, removeVolume } from './volume.ts';
 import type { DiskQuota } from '../sandbox/runtime.ts';
@@ -108,6 +109,12 @@ export class Volumes {
     );
     const prepared = await (await this.#chosen()).list();
     return [...new Set([...(found.Volumes ?? []).map(({ Name }) => Name), ...prepared])];
+  }
+
+  /** Bytes that each workspace takes. */
+  async sizes(signal?: AbortSignal): Promise<ReadonlyMap<string, number>> {
+    const quota = await this.#chosen();
+    return quota.sizes ? await quota.sizes() : await volumeSizes(this.#engine, this.#instance, signal);
   }
 
   async remove(name: string): Promise<void> {

@@ -2,7 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { HttpEnv } from './env.ts';
-import { identifier, type StoredKeys } from './identity.ts';
+import { identifier, type SettingsKeys, type StoredKeys } from './identity.ts';
 
 /** What is shorter is no secret of anybody's, and may well be a part of a word. */
 const shortestSecret = 16;
@@ -13,8 +13,8 @@ const always = () => true;
  * Proves who is calling. Sets `principal`, or refuses with `unauthorized`. On `/mcp` a shared connection that names no
  * user passes as a principal with a `refusal`: it may connect and list the tools.
  */
-export function authenticate(config: Config, stored?: StoredKeys) {
-  const identify = identifier(config, stored);
+export function authenticate(config: Config, stored?: StoredKeys, keys?: SettingsKeys) {
+  const identify = identifier(config, stored, keys);
   return createMiddleware<HttpEnv>(async (c, next) => {
     const { principal, secrets, userToken, isGood = always } = await identify((name) => c.req.header(name));
     c.set(

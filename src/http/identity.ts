@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { KeyStore } from '../sandbox/key-store.ts';
 import type { Principal } from '../sandbox/key.ts';
 import { groupPolicy, type GroupPolicy } from './identity-groups.ts';
-import { keyFinder, settingsKeyId } from './identity-keys.ts';
+import { keyFinder, settingsKeyId, settingsPrincipal } from './identity-keys.ts';
 import { oidcTokens } from './identity-oidc.ts';
 import { headerUsers, sessionTokens, signedUsers, type TokenUsers, type Users } from './identity-open-webui.ts';
 import { boundedId, type HeaderOf, type User } from './identity-user.ts';
@@ -31,19 +31,22 @@ const anonymous: Principal = { id: anonymousId };
 /** Where keys that are no settings are looked up. */
 export type StoredKeys = Pick<KeyStore, 'find' | 'isGood'>;
 
+/** The keys of the settings as they are now. */
+export type SettingsKeys = () => readonly ApiKey[];
+
 /** Whether the key of an id is still one: one of the settings, or a stored one that is good. */
-export function keyLookup(keys: readonly ApiKey[], stored?: StoredKeys): (id: string) => boolean {
-  const ids = new Set(keys.map(settingsKeyId));
-  return (id) => ids.has(id) || (stored?.isGood(id) ?? false);
+export function keyLookup(keys: SettingsKeys, stored?: StoredKeys): (id: string) => boolean {
+  return (id) => keys().some((key) => settingsKeyId(key) === id) || (stored?.isGood(id) ?? false);
 }
 
 export function identifier(
   config: Pick<Config, 'auth' | 'open_webui' | 'oidc'>,
   stored?: StoredKeys,
+  keys: SettingsKeys = () => config.auth.keys,
   more: readonly TokenUsers[] = [],
 ): Identify {
   if (config.auth.mode === 'none') return async () => ({ principal: anonymous, secrets: [] });
-  const find = ownerFinder(config.auth.keys, stored);
+  const find = ownerFinder(keys, stored);
   const policy = groupPolicy(config.auth.groups);
   const users = { headers: headerUsers(config.open_webui), signed: signedUsers(config.open_webui) };
   const known = [sessionTokens(config.open_webui), oidcTokens(config.oidc)].filter((kind) => kind !== undefined);
@@ -90,11 +93,14 @@ interface Owner {
 }
 
 /** Finds a key's owner: a key of the settings is an owner by itself, all stored keys of one name are one owner's. */
-function ownerFinder(keys: readonly ApiKey[], stored: StoredKeys | undefined) {
-  const find = keyFinder(keys);
+function ownerFinder(keys: SettingsKeys, stored: StoredKeys | undefined) {
+  let known = keys();
+  let find = keyFinder(known);
   return (token: string): Owner | undefined => {
+    if (keys() !== known) find = keyFinder((known = keys()));
     const key = find(token);
-    if (key) return ownerOf(key, `key:${key.sha256.slice(0, 32)}`, settingsKeyId(key));
+    const isGood = () => keys().some(({ sha256 }) => sha256 === key?.sha256);
+    if (key) return { ...ownerOf(key, settingsPrincipal(key), settingsKeyId(key)), isGood };
     const look = () => stored?.find(token);
     const kept = look();
     return kept && { ...ownerOf(kept, `owner:${kept.name}`, kept.id), isGood: () => look() !== undefined };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
-import { identifier, type Identified, type StoredKeys } from '../http/identity.ts';
+import { identifier, type Identified, type SettingsKeys, type StoredKeys } from '../http/identity.ts';
 import type { TokenUsers } from '../http/identity-open-webui.ts';
 import { boundedId, type HeaderOf } from '../http/identity-user.ts';
 
@@ -18,9 +18,9 @@ export type IdentifyPane = (header: HeaderOf) => Promise<Identified>;
  * Who sends a request of the panes. A user's own token proves them, and the plain header must then name the same one; a
  * key serves many users only where it says `users: headers`. Rejects `unauthorized` and `forbidden`.
  */
-export function paneIdentifier(config: Config, stored?: StoredKeys): IdentifyPane {
+export function paneIdentifier(config: Config, stored?: StoredKeys, keys?: SettingsKeys): IdentifyPane {
   const settings = { ...config, open_webui: { ...config.open_webui, user_header: userHeader } };
-  const identify = identifier(settings, stored, askedTokens(config.open_webui));
+  const identify = identifier(settings, stored, keys, askedTokens(config.open_webui));
   return async (header) => {
     const identified = await identify(header);
     const { principal } = identified;

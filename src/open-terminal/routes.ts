@@ -3,7 +3,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { HttpEnv } from '../http/env.ts';
-import type { StoredKeys } from '../http/identity.ts';
+import type { SettingsKeys, StoredKeys } from '../http/identity.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
 import { Directories } from './directories.ts';
 import { discovery, openDiscovery } from './discovery.ts';
@@ -22,6 +22,8 @@ export interface PaneOptions {
   readonly sandboxes: Sandboxes;
   readonly version: string;
   readonly keys?: StoredKeys | undefined;
+  /** As `AppContext.settingsKeys`. */
+  readonly settingsKeys?: SettingsKeys | undefined;
   /** What counts and bounds a proved caller's requests; polls pass by it. */
   readonly bounded: readonly MiddlewareHandler<HttpEnv>[];
 }
@@ -34,8 +36,8 @@ export function paneRoutes(options: PaneOptions): Hono<HttpEnv> {
   return root.route('/open-terminal/p/:template', panes).route('/open-terminal', panes);
 }
 
-function panesOf({ config, sandboxes, version, keys, bounded }: PaneOptions): Hono<PaneEnv> {
-  const identify = paneIdentifier(config, keys);
+function panesOf({ config, sandboxes, version, keys, settingsKeys, bounded }: PaneOptions): Hono<PaneEnv> {
+  const identify = paneIdentifier(config, keys, settingsKeys);
   const directories = new Directories();
   const panes = new Hono<PaneEnv>();
   panes.onError(paneError);

@@ -31,7 +31,7 @@ export interface Runtime {
   quota(): Promise<DiskQuota>;
   /** Runs a program of the session host's image to its end in a throw-away container without a network; the exit code. */
   trial(trial: Trial): Promise<number>;
-  /** Bytes that each workspace volume of this instance holds, as the engine counts them; slow. */
+  /** Bytes that each workspace volume of this instance holds, as the engine's host counts them; may be slow. */
   volumeSizes(signal?: AbortSignal): Promise<ReadonlyMap<string, number>>;
   /** Events of this instance's containers until the signal aborts. Reconnects by itself; `reconnected` says that some may be lost. */
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;

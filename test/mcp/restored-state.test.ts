@@ -80,13 +80,34 @@ for (const quota of ['auto', 'watch'])
     const cli = (...args: string[]) => berth(server, ['workspace', ...args]);
     const [unknown, ...more] = (await cli('list')).split('\n').filter(Boolean);
     assert.deepEqual([before.volumes.includes(unknown ?? ''), more], [true, []]);
-    const handle = (await cli('adopt', unknown ?? '', '--owner', 'anonymous')).trim();
+    const name = unknown ?? '';
+    await assert.rejects(cli('adopt', name, '--owner', 'anonymous', '--template', 'dat'), {
+      stderr: /--template: expected one of data, base, got "dat"\.\n/,
+    });
+    const handle = (await cli('adopt', name, '--owner', 'anonymous')).trim();
     assert.equal(await cli('list'), '');
     const adopted = await call(server, 'old', 'execute_command', { command: 'cat file', sandbox: handle });
     assert.equal(adopted['stdout'], 'new\n');
     await call(server, 'old', 'end_sandbox', { sandbox: handle });
     assert.equal((await belongings(server)).volumes.length, before.volumes.length - 1);
   });
+
+test('the operator prunes an unknown workspace with its container, and no other', patience, async () => {
+  await using server = await ServerProcess.start();
+  await using copy = await ServerProcess.start();
+  await copy.kill('SIGTERM');
+  await server.kill('SIGTERM');
+  copyState(server.stateDirectory, copy.stateDirectory);
+  await server.start();
+  await run(server, 'new', 'sleep 600 &');
+  const { volumes } = await belongings(server);
+  const refused = { stderr: /NAME: expected a workspace that berth workspace list shows, got "/ };
+  await assert.rejects(berth(server, ['workspace', 'prune', volumes[0] ?? '']), refused);
+  await server.kill('SIGTERM');
+  copyState(copy.stateDirectory, server.stateDirectory);
+  assert.equal(await berth(server, ['workspace', 'prune', volumes[0] ?? '']), `removed ${volumes[0]}\n`);
+  assert.deepEqual(await belongings(server), { containers: [], volumes: [] });
+});
 
 for (const [what, tool, args] of [['ran a command', 'execute_command', { command: 'export SECRET=1' }]] as const)
   test(`a restored state does not give a sandbox in which somebody ${what} to another`, patience, async () => {

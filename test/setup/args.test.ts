@@ -26,18 +26,18 @@ describe('the command line', () => {
     assert.equal(refused(['serve', '-x']), 'Unknown flag -x: berth serve takes --config, --host, --port.');
     assert.equal(
       refused(['--verbose']),
-      'Unknown flag "--verbose": expected one of up, serve, guard, doctor, config, key, workspace, backup, restore, audit.',
+      'Unknown flag "--verbose": expected one of up, serve, guard, doctor, config, key, ps, stop, end, workspace, backup, restore, audit.',
     );
   });
 
   test('refuses unknown commands, also those that every object has', () => {
     assert.equal(
       refused(['strat']),
-      'Unknown command "strat": expected one of up, serve, guard, doctor, config, key, workspace, backup, restore, audit.',
+      'Unknown command "strat": expected one of up, serve, guard, doctor, config, key, ps, stop, end, workspace, backup, restore, audit.',
     );
     assert.equal(
       refused(['constructor']),
-      'Unknown command "constructor": expected one of up, serve, guard, doctor, config, key, workspace, backup, restore, audit.',
+      'Unknown command "constructor": expected one of up, serve, guard, doctor, config, key, ps, stop, end, workspace, backup, restore, audit.',
     );
     assert.equal(
       refused(['serve', '--constructor']),

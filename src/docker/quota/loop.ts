@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, realpath, rename, rm, symlink } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Blank } from './blank.ts';
 import { holdDevice } from './loop-device.ts';
@@ -7,6 +7,9 @@ import type { Owner } from './owner.ts';
 import type { Quota, QuotaVolume } from './quota.ts';
 
 const suffix = '.img';
+
+/** What `stat` counts in, whatever the file system. */
+const blockSize = 512;
 
 /** What a sandbox sees as its workspace's device, so that it learns nothing of the host's paths. */
 const links = '/dev/berth';
@@ -71,6 +74,15 @@ export class LoopImages implements Quota {
     if (!existsSync(this.#directory)) return [];
     const files = await readdir(this.#directory);
     return files.filter((file) => file.endsWith(suffix)).map((file) => basename(file, suffix));
+  }
+
+  async sizes(): Promise<ReadonlyMap<string, number>> {
+    const sizes = new Map<string, number>();
+    for (const name of await this.list()) {
+      const found = await stat(this.#image(name)).catch(() => undefined);
+      if (found) sizes.set(name, found.blocks * blockSize);
+    }
+    return sizes;
   }
 
   async drop(name: string): Promise<void> {

@@ -25,6 +25,8 @@ export interface Quota {
   hold(name: string): Promise<AsyncDisposable>;
   /** Names of the volumes that something was prepared for, whether the engine knows them or not. */
   list(): Promise<readonly string[]>;
+  /** Bytes that each volume takes of the host's disk; absent where the engine has to count them. */
+  sizes?(): Promise<ReadonlyMap<string, number>>;
   /** Removes what the volume stood on; what is not there is no error. */
   drop(name: string): Promise<void>;
 }

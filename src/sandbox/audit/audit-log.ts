@@ -63,6 +63,18 @@ export class AuditLog implements AuditSink, AsyncDisposable {
     return this.#queue;
   }
 
+  /** Goes on in the file that has the name now, as after somebody has moved the old one. Resolves when it may be read. */
+  reopen(): Promise<void> {
+    this.#queue = this.#queue.then(() => this.#close());
+    return this.#queue;
+  }
+
+  async #close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await (await handle)?.close().catch((err: unknown) => this.#options.log.warn({ event: 'audit.close_failed', err }));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#queue;
     await (await this.#handle)?.close();

@@ -26,6 +26,8 @@ export interface SessionHost extends AsyncDisposable {
   commands(): readonly ActiveCommand[];
   /** What keeps the sandbox from being idled out. Rejects `timeout` and `sandbox_lost`. */
   activity(): Promise<Activity>;
+  /** The command that the shell runs. */
+  command(): string | undefined;
   /** False while the host can't be reached. */
   alive(): boolean;
   /** What another host's shell needs to go on as this idle one; undefined where there is nothing to be had. Never rejects. */
@@ -183,6 +185,10 @@ class Host implements SessionHost, LinkEvents {
     const pong = await this.#link.ping();
     const { openCount, watched } = this.terminals;
     return { running: this.#runner.busy, processes: Math.max(0, pong.processes - openCount), watched };
+  }
+
+  command(): string | undefined {
+    return this.#runner.running;
   }
 
   alive(): boolean {

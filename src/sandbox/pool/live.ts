@@ -9,6 +9,8 @@ export interface Live extends AsyncDisposable {
   /** Past audit, limits and metrics; absent where there is none. */
   readonly glance?: Glance;
   activity(): Promise<Activity>;
+  /** The command that the shell runs. */
+  command?(): string | undefined;
   /** False while the session host does not answer. */
   alive(): boolean;
   /** Settles when the container or its session host is gone for good; a clause such as `its container was killed`. */

@@ -181,6 +181,7 @@ export class SandboxOpener implements Opener {
       workspace: this.#options.decorate(workspace, row),
       glance: { handle: row.handle, shell: host.shell, terminals: host.terminals, files },
       activity: () => host.activity(),
+      command: () => host.command(),
       alive: () => host.alive(),
       closed: host.closed,
       endsBecause: (why) => host.endsBecause?.(why),

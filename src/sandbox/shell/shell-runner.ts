@@ -73,6 +73,11 @@ export class ShellRunner {
     return this.#shell.state.cwd;
   }
 
+  /** The text of the command that runs. */
+  get running(): string | undefined {
+    return this.#current?.text;
+  }
+
   get busy(): boolean {
     return this.#current !== undefined || this.#queue.length > 0;
   }
