@@ -230,6 +230,7 @@ export const template = z.strictObject({
   cpus: setting(number(0.01, 1024), 1, 'CPUs.'),
   pids: setting(whole(16, 100_000), 256, 'Most processes and threads.'),
   tmp: setting(size(MiB), 256 * MiB, 'Size of `/tmp`; counts as memory.'),
+  shm: setting(size(MiB), 16 * MiB, 'Size of `/dev/shm`, e.g. for data loaders and browsers; counts as memory.'),
   disk: setting(
     size(16 * MiB),
     2 * GiB,

@@ -282,6 +282,7 @@ export interface SandboxStatus {
     readonly cpus: number;
     readonly pids: number;
     readonly tmp: number;
+    readonly shm: number;
     readonly disk: number | null;
   };
   readonly usage: {

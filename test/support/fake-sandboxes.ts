@@ -126,7 +126,7 @@ function statusOf(info: SandboxInfo): SandboxStatus {
     image: 'berth/data:latest',
     idleDeadline: null,
     network: 'none',
-    limits: { memory: 1 << 30, cpus: 1, pids: 256, tmp: 1 << 28, disk: null },
+    limits: { memory: 1 << 30, cpus: 1, pids: 256, tmp: 1 << 28, shm: 1 << 24, disk: null },
     usage: { memory: 1 << 20, pids: 3, cpuSeconds: 0.5, processes: 2, terminals: 0 },
     diskQuota: 'none',
     runtime: 'runc',

@@ -49,6 +49,7 @@ describe('defaults', () => {
       cpus: 1,
       pids: 256,
       tmp: 268435456,
+      shm: 16777216,
       disk: 2 * 1024 ** 3,
       nofile: 1024,
       network: 'none',

@@ -60,7 +60,7 @@ const disk: Attack = {
     const { quota, template } = target;
     const small = [
       ...(await filled(target, '/tmp/doctor', template.tmp, signal)),
-      ...(await filled(target, '/dev/shm/doctor', 16 * MiB, signal)),
+      ...(await filled(target, '/dev/shm/doctor', template.shm, signal)),
     ];
     if (small.length > 0) return broken(small.join('; '));
     if (quota.kind === 'watch')

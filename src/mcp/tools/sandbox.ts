@@ -116,7 +116,7 @@ function statusText(status: SandboxStatus): string {
     `memory: ${byteSize(usage.memory)} of ${byteSize(limits.memory)}`,
     `cpu: ${limits.cpus} CPUs, ${usage.cpuSeconds.toFixed(2)} s used`,
     `processes: ${usage.pids} of ${limits.pids}; terminals: ${usage.terminals}`,
-    `disk: /tmp ${byteSize(limits.tmp)}; /workspace ${limits.disk === null ? 'no limit but the host’s' : byteSize(limits.disk)} (quota: ${status.diskQuota})`,
+    `disk: /tmp ${byteSize(limits.tmp)}; /dev/shm ${byteSize(limits.shm)}; /workspace ${limits.disk === null ? 'no limit but the host’s' : byteSize(limits.disk)} (quota: ${status.diskQuota})`,
     `network: ${status.network}`,
     `${idleText(status)}; expires: ${status.expires ?? 'never'}`,
     ...status.lost.map(

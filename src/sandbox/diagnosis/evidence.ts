@@ -8,6 +8,7 @@ export interface Failure {
 }
 
 const killed = /\bkilled\b|out of memory|cannot allocate memory|MemoryError|bad_alloc|ENOMEM/i;
+const torn = /\bbus error\b|\bSIGBUS\b/i;
 const noSpace = /no space left on device|disk quota exceeded|ENOSPC|errno 28\b|(database or )?disk is full/i;
 const noProcess =
   /resource temporarily unavailable|can(no|')t (start new thread|fork|create thread)|fork: retry|EAGAIN/i;
@@ -17,6 +18,11 @@ const noNetwork =
 
 export function looksKilled({ exitCode, stderr }: Failure): boolean {
   return exitCode === 137 || killed.test(stderr);
+}
+
+/** A shell says how a child died; what starts workers by itself, Python say, tells the signal. */
+export function looksTorn({ exitCode, stderr }: Failure): boolean {
+  return exitCode === 135 || torn.test(stderr);
 }
 
 /** `certain` where the command itself said so on stderr. */
