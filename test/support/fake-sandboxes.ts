@@ -52,6 +52,11 @@ export class FakeSandboxes implements Sandboxes {
     return this.#add({ principal, scope: { kind: 'handle', id: handle } }, options.template).info;
   }
 
+  async keep(key: Key, ttl: number): Promise<SandboxInfo> {
+    this.#record(`keep ${ttl}`, key);
+    return this.#found(key).info;
+  }
+
   async list(principal: Principal): Promise<SandboxInfo[]> {
     return [...this.#entries.values()].filter((entry) => entry.principal === principal.id).map((entry) => entry.info);
   }
