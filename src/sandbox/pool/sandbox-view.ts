@@ -83,8 +83,9 @@ export function describe(row: SandboxRow, template: Template, quota: DiskQuota |
 const mostShown = 20;
 
 /** The policy, with the hosts where it names some. */
-function shownNetwork({ network, allow_hosts: hosts }: Template): string {
+function shownNetwork({ network, allow_hosts, allow_private }: Template): string {
   if (network !== 'allow-list') return network;
+  const hosts = [...allow_hosts, ...allow_private];
   const more = hosts.length > mostShown ? ` and ${hosts.length - mostShown} others` : '';
   return `allow-list (${hosts.slice(0, mostShown).join(', ') || 'no host'}${more})`;
 }
