@@ -16,7 +16,14 @@ export type CommandStatus = 'success' | 'error' | 'timeout' | 'running' | 'cance
 /** Why a command failed, where that is known. */
 export interface Cause {
   readonly code:
-    'out_of_memory' | 'disk_full' | 'pids_limit' | 'egress_denied' | 'timeout' | 'cancelled' | 'sandbox_lost';
+    | 'out_of_memory'
+    | 'disk_full'
+    | 'pids_limit'
+    | 'egress_denied'
+    | 'timeout'
+    | 'cancelled'
+    | 'sandbox_lost'
+    | 'unsupported';
   /** One sentence for the model, with numbers. */
   readonly message: string;
 }

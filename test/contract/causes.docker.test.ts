@@ -117,6 +117,20 @@ describe('the cause of a failed command', { timeout: 120_000 }, () => {
     assert.match(cause.message, /no more files can be made/);
   });
 
+  test('is the want of root where apt, dpkg or sudo is tried', async () => {
+    for (const command of [
+      'apt-get install -y cowsay',
+      'apt install cowsay',
+      'apt-get update',
+      'dpkg -i /x.deb',
+      'sudo ls',
+    ]) {
+      const cause = await causeOf(command);
+      assert.equal(cause?.code, 'unsupported', command);
+      assert.match(cause.message, /^There is no root in this sandbox/);
+    }
+  });
+
   const mapped = (keep: boolean) =>
     `python3 -c "import mmap, os; f = open('/dev/shm/big', 'w+b'); f.truncate(16 << 20); m = mmap.mmap(f.fileno(), 0); ${keep ? '' : "os.unlink('/dev/shm/big'); "}m.write(bytes(16 << 20))"`;
 

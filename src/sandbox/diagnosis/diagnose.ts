@@ -1,6 +1,15 @@
 import type { Container } from '../runtime.ts';
 import type { Cause } from '../workspace.ts';
-import { type Failure, hostIn, looksCrowded, looksFull, looksKilled, looksOffline, looksTorn } from './evidence.ts';
+import {
+  type Failure,
+  hostIn,
+  looksCrowded,
+  looksFull,
+  looksKilled,
+  looksOffline,
+  looksTorn,
+  looksUnprivileged,
+} from './evidence.ts';
 import { type Facts, type Fill, lookInside } from './facts.ts';
 
 /** A connection out of the sandbox that was refused. */
@@ -49,7 +58,8 @@ export class Diagnosis {
       (await this.#torn(failure)) ??
       (await this.#disk(failure)) ??
       (await this.#pids(failure)) ??
-      this.#offline(failure)
+      this.#offline(failure) ??
+      unprivileged(failure)
     );
   }
 
@@ -134,6 +144,14 @@ export class Diagnosis {
     const names = connected.length === 1 ? `template ${connected[0]}` : `one of the templates ${connected.join(', ')}`;
     return `A sandbox from ${names} has a network (create_sandbox), or the operator can add ${template}.`;
   }
+}
+
+/** Told after what is offline: with a network, too, a package would not get in. */
+function unprivileged(failure: Failure): Cause | undefined {
+  if (!looksUnprivileged(failure)) return undefined;
+  const message =
+    'There is no root in this sandbox, and its system is read-only: apt and sudo cannot work. Install below /workspace (pip install, npm install, a static program in ~/.local/bin), or ask the operator for an image with the package.';
+  return { code: 'unsupported', message };
 }
 
 const MiB = 1024 ** 2;
