@@ -109,7 +109,8 @@ test('no schema shows a bound that compilers of grammars refuse; its description
   const { inputSchema } = allTools.find((tool) => tool.name === 'create_sandbox')!.listed;
   assert.deepEqual((inputSchema['properties'] as Record<string, unknown>)['ttl'], {
     type: 'number',
-    description: 'Seconds after which it is removed in any case; keep_sandbox puts that off. More than 0. At most 31536000.',
+    description:
+      'Seconds after which it is removed in any case; keep_sandbox puts that off. More than 0. At most 31536000.',
   });
   const long = { path: 'x'.repeat(5000), content: '' };
   assert.throws(() => parse('upload_file', long), { code: 'invalid_argument', message: /at most 4096 characters/ });
