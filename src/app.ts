@@ -113,7 +113,10 @@ export function createApp(ctx: AppContext): App {
   const { requests_per_minute: each, total_requests_per_minute: total } = config.limits;
   hono.use(proxyCheck(config));
   const bounded = [permit(), rateLimit({ each, total })] as const;
-  hono.route('/', paneRoutes({ config, sandboxes, version: ctx.version, keys: ctx.keys, settingsKeys: ctx.settingsKeys, bounded }));
+  hono.route(
+    '/',
+    paneRoutes({ config, sandboxes, version: ctx.version, keys: ctx.keys, settingsKeys: ctx.settingsKeys, bounded }),
+  );
   hono.use(authenticate(config, ctx.keys, ctx.settingsKeys), ...bounded);
   hono.route('/', mcpRoutes(endpoint, config));
   hono.route('/', filesRoutes({ config, sandboxes }));

@@ -7,6 +7,7 @@ import {
   apiKeys,
   flag,
   httpUrl,
+  isHostOwnAddress,
   isPublicAddress,
   list,
   mount,
@@ -41,6 +42,19 @@ const egressHost = text(
       : isIP(value) === 6 && isPublicAddress(value),
 );
 const portRange = text('a port or a range like 3000-9000', /^\d{1,5}(-\d{1,5})?$/);
+const privateTarget = text(
+  'host:port in lower case, e.g. pypi.corp.example:443, whose host is not this one',
+  (value) => {
+    const [, v6, name, port] =
+      /^(?:\[([0-9a-f:]+)\]|([a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?)):([1-9]\d{0,4})$/.exec(value) ?? [];
+    const host = v6 ?? name ?? '';
+    const isAddress = isIP(host) !== 0;
+    return (
+      Number(port) <= 65_535 &&
+      (isAddress ? !isHostOwnAddress(host) : v6 === undefined && !/(^|\.)localhost$/.test(host))
+    );
+  },
+);
 const header = text('an HTTP header name', /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/);
 const metaKey = text('a _meta key', /^[^\s]{1,200}$/);
 const image = text('an image reference', /^[A-Za-z0-9][\w.\-/:@]*$/);
@@ -263,6 +277,7 @@ export const template = z.strictObject({
   cpus: setting(number(0.01, 1024), 1, 'CPUs.'),
   pids: setting(whole(16, 100_000), 256, 'Most processes and threads.'),
   tmp: setting(size(MiB), 256 * MiB, 'Size of `/tmp`; counts as memory.'),
+  shm: setting(size(MiB), 16 * MiB, 'Size of `/dev/shm`, e.g. for data loaders and browsers; counts as memory.'),
   disk: setting(
     size(16 * MiB),
     2 * GiB,
@@ -279,6 +294,11 @@ export const template = z.strictObject({
     list(egressHost, 'public host names without a port (ports are `allow_ports`)'),
     [],
     'With `allow-list`: hosts that may be reached; `*.example.org` is every name below it, `*` every public host.',
+  ),
+  allow_private: setting(
+    list(privateTarget, 'targets as host:port in lower case, none of them this host'),
+    [],
+    'With `allow-list`: targets as `host:port` that may be reached though their addresses are private, e.g. `pypi.corp.example:443`; never this host’s own or a cloud’s metadata.',
   ),
   allow_ports: setting(list(whole(1, 65535), 'ports'), [80, 443], 'With `allow-list`: ports that may be reached.'),
   allow_bytes: setting(size(1), 10 * GiB, 'With `allow-list`: bytes that one container may exchange in all.'),

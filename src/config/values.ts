@@ -246,6 +246,10 @@ export const addressRange = address(
 );
 
 /** Whether an address may be anybody's on the internet; a mapped one is its IPv4 one. */
+/** Loopback and link-local: they lead to nothing but the host that connects, or to its cloud. */
+export const isHostOwnAddress = (address: string): boolean =>
+  ['loopback', 'linkLocal', 'unspecified'].includes(ipaddr.process(address).range());
+
 export const isPublicAddress = (address: string): boolean => ipaddr.process(address).range() === 'unicast';
 
 /** A YAML list; in a variable, JSON or values separated by commas. */

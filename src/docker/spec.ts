@@ -33,8 +33,6 @@ export interface Placement {
   readonly imageVolumes?: readonly string[];
 }
 
-const MiB = 1024 ** 2;
-
 /** The body of `POST /containers/create` for a sandbox. */
 export function createBody(spec: ContainerSpec, placement: Placement) {
   return {
@@ -86,7 +84,6 @@ const hardening = {
   // A process can write to PID 1's stdout; with any log driver that fills the host's disk past every quota.
   LogConfig: { Type: 'none', Config: {} },
   RestartPolicy: { Name: 'no' },
-  ShmSize: 16 * MiB,
 } as const;
 
 function limits({ limits }: ContainerSpec) {
@@ -100,6 +97,7 @@ function limits({ limits }: ContainerSpec) {
       { Name: 'nofile', Soft: limits.nofile, Hard: limits.nofile },
       { Name: 'core', Soft: 0, Hard: 0 },
     ],
+    ShmSize: limits.shm,
     Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,size=${limits.tmp},mode=1777` },
   };
 }

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { EgressPolicy } from '../sandbox/network/egress.ts';
-import { forbiddenKind } from './addresses.ts';
+import { forbiddenKind, forbiddenPrivateKind } from './addresses.ts';
 import { showTarget, type Target } from './target.ts';
 
 /** What may be done with a connection that a sandbox wants. */
@@ -26,20 +26,25 @@ export class Gate {
 
   /** Resolves the name once; the caller connects to one of the addresses it gets, so that no second answer counts. */
   async decide(target: Target): Promise<Decision> {
-    const { hosts, ports } = this.#policy;
+    const { hosts, ports, privates = [] } = this.#policy;
+    if (privates.includes(showTarget(target))) return await this.#checked(target, forbiddenPrivateKind);
     if (!hosts.some((pattern) => matches(pattern, target.host))) return this.#refuse(target, 'name');
     if (!ports.includes(target.port)) return this.#refuse(target, 'port');
+    return await this.#checked(target, forbiddenKind);
+  }
+
+  async #checked(target: Target, kindOf: (address: string) => string | undefined): Promise<Decision> {
     const addresses = isIP(target.host) ? [target.host] : await this.#resolve(target.host);
     for (const address of addresses) {
-      const kind = forbiddenKind(address);
+      const kind = kindOf(address);
       if (kind) return { allowed: false, rule: 'address', message: forbidden(target, address, kind) };
     }
     return { allowed: true, addresses };
   }
 
   #refuse(target: Target, rule: 'name' | 'port'): Decision {
-    const { hosts, ports } = this.#policy;
-    const allowed = rule === 'port' ? `ports ${ports.join(', ')}` : shown(hosts);
+    const { hosts, ports, privates = [] } = this.#policy;
+    const allowed = rule === 'port' ? `ports ${ports.join(', ')}` : shown([...hosts, ...privates]);
     const message = `${showTarget(target)} was refused: sandboxes of the template ${this.#template} may reach only ${allowed}.`;
     return { allowed: false, rule, message };
   }

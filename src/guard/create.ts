@@ -58,6 +58,7 @@ const sandboxBody = z.object({
     Memory: count,
     NanoCpus: count,
     PidsLimit: count,
+    ShmSize: count,
     Ulimits: z.array(z.object({ Soft: z.int() })).min(1),
     Tmpfs: z.object({ '/tmp': z.string() }),
     Mounts: z.array(z.unknown()).min(2).max(64),
@@ -127,6 +128,7 @@ function limitsOf({ HostConfig: given }: SandboxBody, { limits: most }: Template
     cpus: given.NanoCpus / 1e9,
     pids: given.PidsLimit,
     tmp: Number(/\bsize=([1-9]\d{0,15})(?:,|$)/.exec(given.Tmpfs['/tmp'])?.[1] ?? 0),
+    shm: given.ShmSize,
     nofile: given.Ulimits[0]?.Soft ?? 0,
   };
   const over = (Object.keys(most) as (keyof ContainerLimits)[]).find(

@@ -42,11 +42,11 @@ export function policyOf(config: Config): GuardPolicy {
 
 function templatePolicy(name: string, template: Template): TemplatePolicy {
   const egress = template.network === 'allow-list';
-  const { image, memory, cpus, pids, tmp, nofile, mounts, runtime } = template;
+  const { image, memory, cpus, pids, tmp, shm, nofile, mounts, runtime } = template;
   return {
     image,
     env: egress ? { ...proxyVariables, ...template.env } : template.env,
-    limits: { memory, cpus, pids, tmp, nofile },
+    limits: { memory, cpus, pids, tmp, shm, nofile },
     mounts,
     network: networkOf(template),
     egress,

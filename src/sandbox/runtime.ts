@@ -98,6 +98,8 @@ export interface ContainerLimits {
   readonly pids: number;
   /** Size of `/tmp` in bytes. */
   readonly tmp: number;
+  /** Size of `/dev/shm` in bytes. */
+  readonly shm: number;
   readonly nofile: number;
 }
 

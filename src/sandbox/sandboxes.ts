@@ -11,6 +11,8 @@ export interface Sandboxes {
     principal: Principal,
     options?: { template?: string; ttl?: number; signal?: AbortSignal },
   ): Promise<SandboxInfo>;
+  /** Puts off the end of its `ttl` to at least that many seconds from now; one without an end has none afterwards. Rejects `not_found`. */
+  keep(key: Key, ttl: number): Promise<SandboxInfo>;
   list(principal: Principal): Promise<SandboxInfo[]>;
   /** Removes the sandbox and, unless `keepWorkspace`, its workspace. Rejects `not_found`, for a foreign handle as for an unknown one. */
   end(key: Key, options?: { keepWorkspace?: boolean }): Promise<void>;
@@ -41,7 +43,7 @@ export interface AcquireOptions {
 /** A hold on a sandbox: it is not idled out until every lease is disposed. */
 export interface Lease extends AsyncDisposable {
   readonly workspace: Workspace;
-  /** Sentences: what this wake could not bring back. Whoever reads them tells the model: no later lease has them. */
+  /** Sentences: what this wake could not bring back, and that the sandbox ends soon. Whoever reads them tells the model: no later lease has them. */
   readonly lost: readonly string[];
 }
 

@@ -154,6 +154,12 @@ export class State implements Disposable {
     );
   }
 
+  /** Puts off the end of a sandbox that has one, in milliseconds since the epoch; an earlier end changes nothing. */
+  extend(handle: string, expires: number): void {
+    this.#followClock();
+    this.#prepare('UPDATE sandboxes SET expires = max(expires, ?) WHERE handle = ?').run(expires, handle);
+  }
+
   /** A ready sandbox becomes its first caller's. */
   claim(row: SandboxRow): void {
     this.#followClock();

@@ -34,7 +34,14 @@ export interface ActiveCommand {
 /** Why a command failed, where that is known. */
 export interface Cause {
   readonly code:
-    'out_of_memory' | 'disk_full' | 'pids_limit' | 'egress_denied' | 'timeout' | 'cancelled' | 'sandbox_lost';
+    | 'out_of_memory'
+    | 'disk_full'
+    | 'pids_limit'
+    | 'egress_denied'
+    | 'timeout'
+    | 'cancelled'
+    | 'sandbox_lost'
+    | 'unsupported';
   /** One sentence for the model, with numbers. */
   readonly message: string;
 }
@@ -447,6 +454,7 @@ export interface SandboxStatus {
     readonly cpus: number;
     readonly pids: number;
     readonly tmp: number;
+    readonly shm: number;
     readonly disk: number | null;
   };
   readonly usage: {

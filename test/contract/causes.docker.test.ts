@@ -12,7 +12,7 @@ import { MiB, newInstance, sweep, testRuntime } from '../support/docker-runtime.
 import { shellSandbox, type ShellSandbox } from '../support/shell-sandbox.ts';
 
 const isRoot = process.getuid?.() === 0;
-const limits = { memory: 128 * MiB, cpus: 1, pids: 64, tmp: 16 * MiB, nofile: 1024 };
+const limits = { memory: 128 * MiB, cpus: 1, pids: 64, tmp: 16 * MiB, shm: 4 * MiB, nofile: 1024 };
 
 /** The container, with a count of the processes started in it. */
 function counted(container: Container): { container: Pick<Container, 'exec' | 'usage'>; execs: () => number } {
@@ -117,6 +117,39 @@ describe('the cause of a failed command', { timeout: 120_000 }, () => {
     await shell.run('rm -rf many');
     assert.equal(cause?.code, 'disk_full');
     assert.match(cause.message, /no more files can be made/);
+  });
+
+  test('is the want of root where apt, dpkg or sudo is tried', async () => {
+    for (const command of [
+      'apt-get install -y cowsay',
+      'apt install cowsay',
+      'apt-get update',
+      'dpkg -i /x.deb',
+      'sudo ls',
+    ]) {
+      const cause = await causeOf(command);
+      assert.equal(cause?.code, 'unsupported', command);
+      assert.match(cause.message, /^There is no root in this sandbox/);
+    }
+  });
+
+  const mapped = (keep: boolean) =>
+    `python3 -c "import mmap, os; f = open('/dev/shm/big', 'w+b'); f.truncate(16 << 20); m = mmap.mmap(f.fileno(), 0); ${keep ? '' : "os.unlink('/dev/shm/big'); "}m.write(bytes(16 << 20))"`;
+
+  test('is /dev/shm, with its size, when a process outgrows it', async () => {
+    const cause = await causeOf(mapped(true));
+    await shell.run('rm -f /dev/shm/big');
+    assert.equal(cause?.code, 'disk_full');
+    assert.match(
+      cause.message,
+      /^A process died of a bus error \(SIGBUS\): \/dev\/shm is full: 4 MiB of 4 MiB are used\./,
+    );
+    assert.match(cause.message, /the template’s shm is its size/);
+  });
+
+  test('is most likely /dev/shm after its file is gone', async () => {
+    const cause = await causeOf(mapped(false));
+    assert.match(cause?.message ?? '', /most often because shared memory outgrew \/dev\/shm: 4 MiB of 4 MiB are free/);
   });
 
   test('is the disk when it is /tmp', async () => {

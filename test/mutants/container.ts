@@ -40,7 +40,7 @@ export const container = [
   inside('core dumps', "{ Name: 'core', Soft: 0, Hard: 0 }", "{ Name: 'core', Soft: -1, Hard: -1 }"),
   inside('setuid files in /tmp', 'rw,exec,nosuid,nodev', 'rw,exec,suid,nodev'),
   inside('/tmp of any size', 'size=${limits.tmp},', ''),
-  inside('shared memory of any size', 'ShmSize: 16 * MiB', 'ShmSize: 64 * MiB'),
+  inside('shared memory of any size', 'ShmSize: limits.shm', 'ShmSize: limits.shm * 4'),
   inside('the session host can be replaced', 'paths.tools, { readOnly: true }', 'paths.tools, { readOnly: false }'),
   body('it outlives the server in need', 'OomScoreAdj: 500', 'OomScoreAdj: 0'),
   body('it is started again by the engine', "RestartPolicy: { Name: 'no' }", "RestartPolicy: { Name: 'always' }"),

@@ -42,7 +42,7 @@ export function specOf(name: string, more: Partial<ContainerSpec> = {}): Contain
     env: {},
     volume: { name, labels: { 'berth.sandbox': name } },
     shell: '/bin/bash',
-    limits: { memory: 256 * MiB, cpus: 1, pids: 128, tmp: 64 * MiB, nofile: 1024 },
+    limits: { memory: 256 * MiB, cpus: 1, pids: 128, tmp: 64 * MiB, shm: 16 * MiB, nofile: 1024 },
     mounts: [],
     network: 'none',
     ...more,

@@ -52,6 +52,11 @@ export class FakeSandboxes implements Sandboxes {
     return this.#add({ principal, scope: { kind: 'handle', id: handle } }, options.template).info;
   }
 
+  async keep(key: Key, ttl: number): Promise<SandboxInfo> {
+    this.#record(`keep ${ttl}`, key);
+    return this.#found(key).info;
+  }
+
   async list(principal: Principal): Promise<SandboxInfo[]> {
     return [...this.#entries.values()].filter((entry) => entry.principal === principal.id).map((entry) => entry.info);
   }
@@ -138,7 +143,7 @@ function statusOf(info: SandboxInfo): SandboxStatus {
     image: 'berth/data:latest',
     idleDeadline: null,
     network: 'none',
-    limits: { memory: 1 << 30, cpus: 1, pids: 256, tmp: 1 << 28, disk: null },
+    limits: { memory: 1 << 30, cpus: 1, pids: 256, tmp: 1 << 28, shm: 1 << 24, disk: null },
     usage: { memory: 1 << 20, pids: 3, cpuSeconds: 0.5, processes: 2, terminals: 0 },
     diskQuota: 'none',
     runtime: 'runc',

@@ -9,7 +9,7 @@ import { hostImage, MiB, newInstance, testImage, testRuntime } from './docker-ru
 const template: TemplatePolicy = {
   image: testImage,
   env: {},
-  limits: { memory: 256 * MiB, cpus: 1, pids: 128, tmp: 64 * MiB, nofile: 1024 },
+  limits: { memory: 256 * MiB, cpus: 1, pids: 128, tmp: 64 * MiB, shm: 16 * MiB, nofile: 1024 },
   mounts: [],
   network: 'none',
   egress: false,

@@ -16,6 +16,7 @@ export function oneSandbox(workspace: Pick<Workspace, 'handle'> & Partial<Worksp
       return { workspace: workspace as Workspace, lost: [], [Symbol.asyncDispose]: release };
     },
     create: refuse,
+    keep: refuse,
     list: async () => [],
     end: refuse,
     ownerOf: async () => undefined,

@@ -49,11 +49,13 @@ describe('defaults', () => {
       cpus: 1,
       pids: 256,
       tmp: 268435456,
+      shm: 16777216,
       disk: 2 * 1024 ** 3,
       previews: true,
       nofile: 1024,
       network: 'none',
       allow_hosts: [],
+      allow_private: [],
       allow_ports: [80, 443],
       allow_bytes: 10 * 1024 ** 3,
       network_open_unprotected: false,
@@ -601,4 +603,24 @@ describe('hosts that no sandbox could ever reach are refused', () => {
     it(host, () => assert.throws(() => load(host), /expected a list of public host names without a port/));
   for (const host of ['pypi.org', '*.pypi.org', '*', '1.1.1.1', '2606:4700::1111'])
     it(`${host} is taken`, () => void load(host));
+});
+
+it('allow_private takes host:port, and nothing that leads to this host', () => {
+  const given = (target: string) =>
+    loadConfig({
+      env: {},
+      overrides: [{ key: 'templates.base.allow_private', value: JSON.stringify([target]), flag: '--test' }],
+    });
+  for (const fit of ['pypi.corp.example:443', '10.1.2.3:8080', '[fd12::1]:443'])
+    assert.deepEqual(given(fit).config.templates['base']?.allow_private, [fit]);
+  for (const unfit of [
+    'pypi.corp.example',
+    'localhost:80',
+    '127.0.0.1:80',
+    '[::1]:80',
+    '169.254.169.254:80',
+    'a:0',
+    'a:99999',
+  ])
+    assert.throws(() => given(unfit), /expected a list of targets as host:port|expected host:port/, unfit);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { forbiddenKind } from '../../src/egress/addresses.ts';
+import { forbiddenKind, forbiddenPrivateKind } from '../../src/egress/addresses.ts';
 import { Gate, matches } from '../../src/egress/gate.ts';
 import { passedOn } from '../../src/egress/headers.ts';
 import { Ledger } from '../../src/egress/ledger.ts';
@@ -223,4 +223,35 @@ test('a flood of decisions is a few lines and a count', (t) => {
   assert.deepEqual(told, Array(100).fill(0));
   now = 6000;
   assert.equal(pace.skipped(), 900);
+});
+
+test('a target that the operator names may be private, but neither this host nor a cloud’s metadata', () => {
+  const mine = new Set([...own, '10.0.0.1']);
+  for (const open of ['10.1.2.3', '192.168.1.1', 'fd12::1', '100.64.0.9', '8.8.8.8'])
+    assert.equal(forbiddenPrivateKind(open, mine), undefined, open);
+  for (const shut of [
+    '10.0.0.1',
+    '::ffff:10.0.0.1',
+    '127.0.0.1',
+    '169.254.169.254',
+    'fd00:ec2::254',
+    '100.100.100.200',
+    '168.63.129.16',
+    '203.0.112.7',
+  ])
+    assert.notEqual(forbiddenPrivateKind(shut, mine), undefined, shut);
+});
+
+test('a private target is open at its own port alone, and resolved once', async () => {
+  let asked = 0;
+  const policy = { hosts: ['*'], ports: [80, 443], bytes: 1, privates: ['pypi.corp.example:8443'] };
+  const answers: Record<string, string> = { 'pypi.corp.example': '10.1.2.3' };
+  const gate = new Gate('data', policy, async (host) => (asked++, [answers[host] ?? '8.8.8.8']));
+  const target = (port: number) => ({ host: 'pypi.corp.example', port });
+  assert.deepEqual(await gate.decide(target(8443)), { allowed: true, addresses: ['10.1.2.3'] });
+  assert.equal(asked, 1);
+  const refused = await gate.decide(target(443));
+  assert.equal(refused.allowed, false);
+  answers['pypi.corp.example'] = '169.254.169.254';
+  assert.equal((await gate.decide(target(8443))).allowed, false);
 });

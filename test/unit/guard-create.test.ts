@@ -11,7 +11,7 @@ const MiB = 1024 ** 2;
 const data: TemplatePolicy = {
   image: 'berth/data:latest',
   env: { LEVEL: 'debug' },
-  limits: { memory: 512 * MiB, cpus: 2, pids: 256, tmp: 64 * MiB, nofile: 1024 },
+  limits: { memory: 512 * MiB, cpus: 2, pids: 256, tmp: 64 * MiB, shm: 32 * MiB, nofile: 1024 },
   mounts: [{ source: '/srv/models', target: '/models', readOnly: true }],
   network: 'none',
   egress: false,
@@ -135,7 +135,8 @@ const attacks: readonly [string, (body: Body) => void][] = [
   host('ReadonlyPaths', []),
   host('Runtime', 'other'),
   host('StorageOpt', { size: '100G' }),
-  host('ShmSize', 1024 * MiB),
+  host('ShmSize', 33 * MiB),
+  host('ShmSize', 0),
   host('Memory', 0),
   host('Memory', 513 * MiB),
   host('Memory', -1),

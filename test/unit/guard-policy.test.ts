@@ -15,7 +15,7 @@ workspace: { quota: watch }
 templates:
   data: false
   base: false
-  out: { image: 'a:1', memory: 1g, cpus: 2, pids: 99, tmp: 8m, nofile: 64, disk: 3g, network: open, runtime: runsc, seccomp: engine, env: { A: b } }
+  out: { image: 'a:1', memory: 1g, cpus: 2, pids: 99, tmp: 8m, shm: 32m, nofile: 64, disk: 3g, network: open, runtime: runsc, seccomp: engine, env: { A: b } }
   listed: { image: 'b:1', network: allow-list, allow_hosts: [example.org], mounts: ['/srv/models:/models'], seccomp: engine }
   bare: { image: 'c:1', network: open, network_open_unprotected: true }
 `);
@@ -30,7 +30,7 @@ templates:
   assert.deepEqual(out, {
     image: 'a:1',
     env: { A: 'b' },
-    limits: { memory: 1024 ** 3, cpus: 2, pids: 99, tmp: 8 * 1024 ** 2, nofile: 64 },
+    limits: { memory: 1024 ** 3, cpus: 2, pids: 99, tmp: 8 * 1024 ** 2, shm: 32 * 1024 ** 2, nofile: 64 },
     mounts: [],
     network: 'open',
     egress: false,

@@ -88,6 +88,7 @@ test('the tools are those of the contract', () => {
       'end_shell_session',
       'create_sandbox',
       'list_sandboxes',
+      'keep_sandbox',
       'end_sandbox',
       'sandbox_status',
     ],
@@ -112,7 +113,8 @@ test('no schema shows a bound that compilers of grammars refuse; its description
   const { inputSchema } = allTools.find((tool) => tool.name === 'create_sandbox')!.listed;
   assert.deepEqual((inputSchema['properties'] as Record<string, unknown>)['ttl'], {
     type: 'number',
-    description: 'Seconds after which it is removed in any case. More than 0. At most 31536000.',
+    description:
+      'Seconds after which it is removed in any case; keep_sandbox puts that off. More than 0. At most 31536000.',
   });
   const long = { path: 'x'.repeat(5000), content: '' };
   assert.throws(() => parse('upload_file', long), { code: 'invalid_argument', message: /at most 4096 characters/ });

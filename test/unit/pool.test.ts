@@ -179,6 +179,12 @@ function byHandle(id: string, principal = 'alice'): Key {
 }
 
 /** The sandbox of a chat that made a call. */
+/** What a call in it is told. */
+async function toldIn(pool: Pool, handle: string): Promise<readonly string[]> {
+  await using lease = await pool.acquire(byHandle(handle));
+  return lease.lost;
+}
+
 async function used(pool: Pool, id: string): Promise<{ handle: string }> {
   await using lease = await pool.acquire(chat(id));
   return { handle: lease.workspace.handle };
@@ -473,6 +479,40 @@ for (const [what, use] of [
     await assert.rejects(use(pool, sandbox), { code: 'not_found' });
     assert.deepEqual([engine.removed, engine.volumesRemoved.length], [[sandbox], 1]);
   });
+
+test('the end of a time to live is told before, once at each distance', async (t) => {
+  const { pool } = bench(t);
+  const { sandbox } = await pool.create({ id: 'alice' }, { ttl: 590 });
+  const told = async () => (await toldIn(pool, sandbox)).join();
+  assert.match(await told(), /^This sandbox ends in 5(8|9)\d seconds, at \S+Z, with all its files: .* keep_sandbox\.$/);
+  assert.equal(await told(), '');
+});
+
+test('the end of a time to live is told after, to its owner alone', async (t) => {
+  const { pool } = bench(t);
+  const { sandbox } = await pool.create({ id: 'alice' }, { ttl: 0.1 });
+  await sleep(120);
+  await pool.sweep();
+  const over = {
+    code: 'not_found',
+    message: /^sandbox: this one ended at \S+Z, with all its files, as its ttl was over/,
+  };
+  await assert.rejects(pool.acquire(byHandle(sandbox)), over);
+  await assert.rejects(pool.status(byHandle(sandbox)), over);
+  await assert.rejects(pool.acquire(byHandle(sandbox, 'bob')), { message: /got one that does not exist/ });
+});
+
+test('a time to live can be put off, never brought forward', async (t) => {
+  const { pool } = bench(t);
+  const { sandbox } = await pool.create({ id: 'alice' }, { ttl: 0.1 });
+  const kept = await pool.keep(byHandle(sandbox), 3600);
+  await sleep(120);
+  await pool.sweep();
+  assert.deepEqual(await toldIn(pool, sandbox), [], 'the end is far');
+  assert.deepEqual((await pool.keep(byHandle(sandbox), 5)).expires, kept.expires);
+  assert.equal((await pool.status(byHandle(sandbox)))?.expires, kept.expires);
+  await assert.rejects(pool.keep(byHandle(sandbox, 'bob'), 60), { code: 'not_found' });
+});
 
 test('a sandbox whose time to live ended is listed no more', async (t) => {
   const { pool } = bench(t);

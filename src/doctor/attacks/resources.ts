@@ -74,7 +74,7 @@ const disk: Attack = {
     const { quota, template } = target;
     const places: [string, number][] = [
       ['/tmp/doctor', template.tmp],
-      ['/dev/shm/doctor', 16 * MiB],
+      ['/dev/shm/doctor', template.shm],
     ];
     if (quota.kind !== 'watch') places.push(['/workspace/doctor', template.disk]);
     for (const [file, bytes] of places) {

@@ -13,7 +13,12 @@ const createSandbox = defineTool({
     'Create a sandbox besides your own and get its handle, to pass as sandbox to the other tools. You need none to begin with: without a handle every tool uses your own. Create one to keep work apart, for another template, or to keep the same computer over several conversations.',
   input: {
     template: z.string().min(1).max(64).optional().describe('Kind of sandbox, as the operator named it.'),
-    ttl: z.number().positive().max(31_536_000).optional().describe('Seconds after which it is removed in any case.'),
+    ttl: z
+      .number()
+      .positive()
+      .max(31_536_000)
+      .optional()
+      .describe('Seconds after which it is removed in any case; keep_sandbox puts that off.'),
   },
   takesSandbox: false,
   annotations: changes(),
@@ -51,6 +56,22 @@ const listSandboxes = defineTool({
 function sandboxLine({ sandbox, template, state, created, expires }: SandboxInfo): string {
   return `${sandbox}  ${template}  ${state}  created ${created}${expires ? `  expires ${expires}` : ''}`;
 }
+
+const keepSandbox = defineTool({
+  name: 'keep_sandbox',
+  title: 'Give a sandbox more time',
+  description:
+    'Put off the end of a sandbox that was created with a ttl. Results say when the end is near; what is not kept is removed with all its files.',
+  input: {
+    ttl: z.number().positive().max(31_536_000).describe('Seconds from now for which it is kept at least.'),
+  },
+  annotations: changes({ idempotent: true }),
+  async handle(args, call) {
+    const info = await call.sandboxes.keep(call.key, args.ttl);
+    const text = info.expires === null ? 'This sandbox has no ttl: nothing to put off.' : `It ends at ${info.expires}.`;
+    return { structured: { ...info }, text, status: [info.sandbox, `expires ${info.expires ?? 'never'}`] };
+  },
+});
 
 const endSandbox = defineTool({
   name: 'end_sandbox',
@@ -118,7 +139,7 @@ function statusText(status: SandboxStatus): string {
     `memory: ${byteSize(usage.memory)} of ${byteSize(limits.memory)}`,
     `cpu: ${limits.cpus} CPUs, ${usage.cpuSeconds.toFixed(2)} s used`,
     `processes: ${usage.pids} of ${limits.pids}; terminals: ${usage.terminals}`,
-    `disk: /tmp ${byteSize(limits.tmp)}; /workspace ${limits.disk === null ? 'no limit but the host’s' : byteSize(limits.disk)} (quota: ${status.diskQuota})`,
+    `disk: /tmp ${byteSize(limits.tmp)}; /dev/shm ${byteSize(limits.shm)}; /workspace ${limits.disk === null ? 'no limit but the host’s' : byteSize(limits.disk)} (quota: ${status.diskQuota})`,
     `network: ${status.network}`,
     ...status.commands.map((command) => `command: ${shownCommand(command)}`),
     `${idleText(status)}; expires: ${status.expires ?? 'never'}`,
@@ -134,4 +155,4 @@ function idleText({ state, idleDeadline }: SandboxStatus): string {
   return `ends when idle: ${idleDeadline ?? 'not while work goes on'}`;
 }
 
-export const sandboxTools = [createSandbox, listSandboxes, endSandbox, sandboxStatus];
+export const sandboxTools = [createSandbox, listSandboxes, keepSandbox, endSandbox, sandboxStatus];

@@ -2,7 +2,16 @@ import { callContext } from '../call-context.ts';
 import { mayUse } from '../key.ts';
 import type { Container } from '../runtime.ts';
 import type { Cause } from '../workspace.ts';
-import { type Failure, hostIn, looksCrowded, looksFull, looksKilled, looksOffline } from './evidence.ts';
+import {
+  type Failure,
+  hostIn,
+  looksCrowded,
+  looksFull,
+  looksKilled,
+  looksOffline,
+  looksTorn,
+  looksUnprivileged,
+} from './evidence.ts';
 import { type Facts, type Fill, lookInside } from './facts.ts';
 
 /** A connection out of the sandbox that was refused. */
@@ -48,9 +57,11 @@ export class Diagnosis {
     return (
       this.#denied(since) ??
       (await this.#memory(failure)) ??
+      (await this.#torn(failure)) ??
       (await this.#disk(failure)) ??
       (await this.#pids(failure)) ??
-      this.#offline(failure)
+      this.#offline(failure) ??
+      unprivileged(failure)
     );
   }
 
@@ -95,6 +106,18 @@ export class Diagnosis {
     return fill && { code: 'disk_full', message: diskFull(fill, facts, full !== undefined) };
   }
 
+  /** A page of a mapped file that no disk has room for: the write is a signal, not an error. */
+  async #torn(failure: Failure): Promise<Cause | undefined> {
+    if (!looksTorn(failure)) return undefined;
+    const facts = await lookInside(this.#around.container, 'disk');
+    const full = facts?.fills.find(isFull);
+    if (facts && full) return { code: 'disk_full', message: `${busError}: ${diskFull(full, facts, true)}` };
+    const shm = facts?.fills.find(isShm);
+    if (!shm) return undefined;
+    const message = `${busError}, most often because shared memory outgrew /dev/shm: ${show(shm.size - shm.used)} of ${show(shm.size)} are free in it now. ${shmAdvice}`;
+    return { code: 'disk_full', message };
+  }
+
   async #pids(failure: Failure): Promise<Cause | undefined> {
     if (!looksCrowded(failure)) return undefined;
     const usage = await this.#around.container.usage(AbortSignal.timeout(3000)).catch(() => undefined);
@@ -131,7 +154,19 @@ export class Diagnosis {
   }
 }
 
+/** Told after what is offline: with a network, too, a package would not get in. */
+function unprivileged(failure: Failure): Cause | undefined {
+  if (!looksUnprivileged(failure)) return undefined;
+  const message =
+    'There is no root in this sandbox, and its system is read-only: apt and sudo cannot work. Install below /workspace (pip install, npm install, a static program in ~/.local/bin), or ask the operator for an image with the package.';
+  return { code: 'unsupported', message };
+}
+
 const MiB = 1024 ** 2;
+const busError = 'A process died of a bus error (SIGBUS)';
+const shmAdvice = 'It counts as memory, and the template’s shm is its size: the operator can raise it.';
+
+const isShm = ({ path }: Fill): boolean => path === '/dev/shm';
 
 /** A file system keeps a little for itself: what a user can't have is not free. */
 function isFull({ size, used, filesFull }: Fill): boolean {
@@ -139,13 +174,15 @@ function isFull({ size, used, filesFull }: Fill): boolean {
   return filesFull || (size > 0 && size - used <= kept);
 }
 
-function diskFull({ path, size, used, filesFull }: Fill, { directories }: Facts, full: boolean): string {
+function diskFull(fill: Fill, { directories }: Facts, full: boolean): string {
+  const { path, size, used, filesFull } = fill;
   const biggest = directories.slice(0, 5).map((one) => `${one.path} (${show(one.bytes)})`);
   return [
     full
       ? `${path} is full: ${show(used)} of ${show(size)} are used${filesFull ? ', and no more files can be made' : ''}.`
       : `A write did not fit; ${show(size - used)} of ${show(size)} are free in ${path} again.`,
     path === '/workspace' && biggest.length > 0 && `The biggest directories are ${biggest.join(', ')}.`,
+    full && isShm(fill) && shmAdvice,
   ]
     .filter(Boolean)
     .join(' ');

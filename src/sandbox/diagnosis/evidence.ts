@@ -8,6 +8,9 @@ export interface Failure {
 }
 
 const killed = /\bkilled\b|out of memory|cannot allocate memory|MemoryError|bad_alloc|ENOMEM/i;
+const torn = /\bbus error\b|\bSIGBUS\b/i;
+const noRoot =
+  /\bsudo: (command )?not found|\bare you root\?|requires superuser privilege|^E: .*\/var\/(lib|cache)\/(apt|dpkg)\b.*\((13|30): /m;
 const noSpace = /no space left on device|disk quota exceeded|ENOSPC|errno 28\b|(database or )?disk is full/i;
 const noProcess =
   /resource temporarily unavailable|can(no|')t (start new thread|fork|create thread)|fork: retry|EAGAIN/i;
@@ -19,6 +22,11 @@ export function looksKilled({ exitCode, stderr }: Failure): boolean {
   return exitCode === 137 || killed.test(stderr);
 }
 
+/** A shell says how a child died; what starts workers by itself, Python say, tells the signal. */
+export function looksTorn({ exitCode, stderr }: Failure): boolean {
+  return exitCode === 135 || torn.test(stderr);
+}
+
 /** `certain` where the command itself said so on stderr. */
 export function looksFull({ stdout, stderr }: Failure): 'certain' | 'maybe' | 'no' {
   if (noSpace.test(stderr)) return 'certain';
@@ -27,6 +35,11 @@ export function looksFull({ stdout, stderr }: Failure): 'certain' | 'maybe' | 'n
 
 export function looksCrowded({ stderr }: Failure): boolean {
   return noProcess.test(stderr);
+}
+
+/** Of sudo, and of apt and dpkg, which want to write where nobody may. */
+export function looksUnprivileged({ stderr }: Failure): boolean {
+  return noRoot.test(stderr);
 }
 
 export function looksOffline({ stdout, stderr }: Failure): boolean {

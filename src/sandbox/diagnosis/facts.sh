@@ -41,5 +41,6 @@ if [[ $1 == memory ]]; then
 else
   fill /workspace
   fill /tmp
+  fill /dev/shm
   directories /workspace
 fi

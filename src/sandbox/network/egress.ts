@@ -5,6 +5,8 @@ export interface EgressPolicy {
   /** Names such as `example.org`, `*.example.org` (any name below it), `*` (any public host). */
   readonly hosts: readonly string[];
   readonly ports: readonly number[];
+  /** Targets as `host:port`, lower-case, whose addresses may be private ones. */
+  readonly privates?: readonly string[];
   /** Bytes in both directions together, for one container. */
   readonly bytes: number;
 }

@@ -1,6 +1,7 @@
 import type { Live } from './live.ts';
 import type { ContainerRecord } from '../runtime.ts';
 import type { SandboxRow } from '../state.ts';
+import { ComingEnd } from './time-to-live.ts';
 
 /** A sandbox in memory. Its lifecycle steps (start, idle out, end) run one after another. */
 export class Entry {
@@ -13,6 +14,8 @@ export class Entry {
   lastUsed = performance.now();
   /** What the last wake could not bring back. */
   lost: readonly string[] = [];
+  /** What is told of the end of its time to live. */
+  readonly end = new ComingEnd();
   /** True until a caller has been told of `lost`. */
   untold = false;
   /** A container that ran before this server started. */

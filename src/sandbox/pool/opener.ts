@@ -134,10 +134,15 @@ export class SandboxOpener implements Opener {
 
   /** The way out of a sandbox whose template has one. */
   async #door(row: SandboxRow, fresh: boolean): Promise<EgressDoor | undefined> {
-    const { network, allow_hosts: hosts, allow_ports: ports, allow_bytes: bytes } = this.#template(row);
-    if (network !== 'allow-list') return undefined;
+    const template = this.#template(row);
+    if (template.network !== 'allow-list') return undefined;
     if (this.#egressWorks === false) throw egressUnreachable();
-    const policy = { hosts, ports, bytes };
+    const policy = {
+      hosts: template.allow_hosts,
+      ports: template.allow_ports,
+      bytes: template.allow_bytes,
+      privates: template.allow_private,
+    };
     return await this.#options.egress.open({ handle: row.handle, template: row.template, policy, fresh });
   }
 

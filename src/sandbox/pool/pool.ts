@@ -11,6 +11,7 @@ import { Rounds } from '../rounds.ts';
 import type { Runtime } from '../runtime.ts';
 import type { AcquireOptions, Lease, PoolHealth, SandboxInfo, Sandboxes } from '../sandboxes.ts';
 import { Sweeper } from './sweeper.ts';
+import { Expired } from './time-to-live.ts';
 import { Timers } from '../shell/timers.ts';
 import { WarmPool } from './warm.ts';
 import { unknownSandbox } from './sentences.ts';
@@ -56,6 +57,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   readonly #admission: Admission;
   readonly #warm: WarmPool;
   readonly #sweeper: Sweeper;
+  readonly #expired = new Expired();
   #engine: { at: number; info: Promise<PoolHealth['engine']> } | undefined;
 
   constructor(options: PoolOptions) {
@@ -84,6 +86,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
       roster: this.#roster,
       keeper: this.#keeper,
       warm: this.#warm,
+      expired: this.#expired,
     });
   }
 
@@ -135,6 +138,20 @@ export class Pool implements Sandboxes, AsyncDisposable {
       await this.end(key).catch((err: unknown) => this.#options.log.warn({ event: 'sandbox.end_failed', err }));
       throw error;
     }
+  }
+
+  async keep(key: Key, ttl: number): Promise<SandboxInfo> {
+    await this.#endIfOver(key);
+    const entry = this.#known(key);
+    if (!entry) throw new AppError('not_found', 'There is no sandbox to keep: nothing has started one here yet.');
+    this.#options.state.extend(entry.row.handle, Date.now() + ttl * 1000);
+    entry.row = { ...entry.row, expires: this.#expiryOf(entry) };
+    return info(entry.row, this.#stateOf(entry.row));
+  }
+
+  /** As the state has it: it follows the wall clock when that is set. */
+  #expiryOf({ row }: Entry): number | null {
+    return row.expires === null ? null : (this.#options.state.get(row.handle)?.expires ?? null);
   }
 
   async ownerOf(handle: string): Promise<Principal | undefined> {
@@ -235,7 +252,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   /** The key's sandbox if it has one. A handle that is nobody's, or another's, is refused. */
   #known(key: Key): Entry | undefined {
     const entry = this.#roster.find(key);
-    if (!entry && key.scope.kind === 'handle') throw unknownSandbox();
+    if (!entry && key.scope.kind === 'handle') throw this.#expired.refusal(key);
     return entry;
   }
 
@@ -252,7 +269,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   #entryOf(key: Key, template?: string): Entry {
     const known = this.#roster.find(key);
     if (known) return known;
-    if (key.scope.kind === 'handle') throw unknownSandbox();
+    if (key.scope.kind === 'handle') throw this.#expired.refusal(key);
     return this.#enter({ ...key, handle: newHandle(), template });
   }
 
@@ -292,6 +309,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
   #lease(entry: Entry, live: Live): Lease {
     let lost: readonly string[] | undefined;
     let held = true;
+    const told = () => [...entry.takeLost(), ...entry.end.sentence(this.#expiryOf(entry))];
     const release = async () => {
       if (held) this.#release(entry);
       held = false;
@@ -299,7 +317,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
     return {
       workspace: live.workspace,
       get lost() {
-        return (lost ??= entry.takeLost());
+        return (lost ??= told());
       },
       [Symbol.asyncDispose]: release,
     };
@@ -337,6 +355,7 @@ export class Pool implements Sandboxes, AsyncDisposable {
     return {
       ...status,
       lost: entry.lost,
+      expires: info(entry.row, 'running').expires,
       idleDeadline: working ? null : new Date(Date.now() + left * 1000).toISOString(),
     };
   }

@@ -67,7 +67,14 @@ export function describe(row: SandboxRow, template: Template, quota: DiskQuota |
     idleDeadline: null,
     expires: row.expires === null ? null : new Date(row.expires).toISOString(),
     network: shownNetwork(template),
-    limits: { memory: template.memory, cpus: template.cpus, pids: template.pids, tmp: template.tmp, disk },
+    limits: {
+      memory: template.memory,
+      cpus: template.cpus,
+      pids: template.pids,
+      tmp: template.tmp,
+      shm: template.shm,
+      disk,
+    },
     usage: { memory: 0, pids: 0, cpuSeconds: 0, processes: 0, terminals: 0 },
     commands: [],
     diskQuota: quota?.kind ?? 'unknown',
@@ -80,8 +87,9 @@ export function describe(row: SandboxRow, template: Template, quota: DiskQuota |
 const mostShown = 20;
 
 /** The policy, with the hosts where it names some. */
-function shownNetwork({ network, allow_hosts: hosts }: Template): string {
+function shownNetwork({ network, allow_hosts, allow_private }: Template): string {
   if (network !== 'allow-list') return network;
+  const hosts = [...allow_hosts, ...allow_private];
   const more = hosts.length > mostShown ? ` and ${hosts.length - mostShown} others` : '';
   return `allow-list (${hosts.slice(0, mostShown).join(', ') || 'no host'}${more})`;
 }

@@ -3,6 +3,7 @@ import type { Runtime } from '../runtime.ts';
 import type { SandboxRow, State } from '../state.ts';
 import type { Keeper } from './keeper.ts';
 import { containerName, type Roster } from './roster.ts';
+import type { Expired } from './time-to-live.ts';
 import { nobody, type WarmPool } from './warm.ts';
 
 export interface SweeperOptions {
@@ -12,6 +13,7 @@ export interface SweeperOptions {
   readonly roster: Roster;
   readonly keeper: Keeper;
   readonly warm: WarmPool;
+  readonly expired: Expired;
   /** Aborts when the server goes. */
   readonly closing: AbortSignal;
   /** Seconds without work after which a sandbox's container is stopped. */
@@ -90,6 +92,7 @@ export class Sweeper {
     if (!expired && !(row.state !== 'live' && now - row.lastUsed > this.#kept(row))) return;
     const entry = roster.remember(row);
     const why = expired ? 'its time to live ended' : 'it was unused for too long';
+    if (expired) this.#options.expired.note(row);
     await entry.step(async () => {
       if (expired || entry.leases === 0) await keeper.end(entry, false, why);
     });
