@@ -1,7 +1,6 @@
 import { posix } from 'node:path';
 import { Hono } from 'hono';
 import { getMimeType } from 'hono/utils/mime';
-import { pack } from 'tar-stream';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
@@ -55,7 +54,6 @@ export function paneFiles(ctx: PaneFilesContext): Hono<PaneEnv> {
     .get('/files/serve/*', (c) => view(sandboxes, c, servedPath(c)))
     .post('/files/write', (c) => write(sandboxes, c))
     .post('/files/replace', (c) => replace(sandboxes, c))
-    .post('/files/mkdir', (c) => mkdir(sandboxes, c))
     .post('/files/upload', (c) => upload(ctx, c))
     .get('/files/search', (c) =>
       ifThere(
@@ -242,23 +240,6 @@ async function replace(sandboxes: Sandboxes, c: PaneContext): Promise<Response> 
     const body = new Blob([replaceAll(text, replacements)]).stream();
     const written = await files.write(absolute(path), body, { unchanged: file.tag, mode: file.stat.mode });
     return c.json({ path: written.path, size: written.size });
-  });
-}
-
-/** As an archive of one directory: what is there already stays as it is. */
-async function mkdir(sandboxes: Sandboxes, c: PaneContext): Promise<Response> {
-  const { path } = await bodyOf(c, z.object({ path: z.string().min(1).max(4096) }));
-  const directory = absolute(path);
-  return await inSandbox(sandboxes, c, async ({ files }) => {
-    const tar = pack();
-    tar.entry({ name: `${posix.basename(directory)}/`, type: 'directory', mode: 0o755 });
-    tar.finalize();
-    await files.unpack(
-      posix.dirname(directory),
-      streamOf(tar as AsyncIterable<Uint8Array>, () => {}),
-      c.req.raw.signal,
-    );
-    return c.json({ path: directory });
   });
 }
 

@@ -5,12 +5,14 @@ import { AppError } from '../errors.ts';
 import type { HttpEnv } from '../http/env.ts';
 import type { SettingsKeys, StoredKeys } from '../http/identity.ts';
 import type { Sandboxes } from '../sandbox/sandboxes.ts';
+import { changeRoutes } from './changes.ts';
 import { Directories } from './directories.ts';
 import { discovery, openDiscovery } from './discovery.ts';
 import type { PaneEnv } from './env.ts';
 import { detail, paneError } from './errors.ts';
 import { paneFiles } from './files.ts';
 import { paneIdentifier, type IdentifyPane } from './identity.ts';
+import { portRoutes } from './ports.ts';
 import { processRoutes } from './processes.ts';
 import { paneScope } from './scope.ts';
 import { shellRoutes } from './shells.ts';
@@ -51,8 +53,8 @@ function panesOf({ config, sandboxes, version, keys, settingsKeys, bounded }: Pa
   panes.route('/', shellRoutes(sandboxes));
   panes.route('/', paneFiles({ sandboxes, config, directories }));
   panes.route('/', skillRoutes(sandboxes));
-  panes.get('/ports', (c) => c.json({ ports: [] }));
-  panes.all('/proxy/:port/*', () => detail(404, 'Nothing is previewed here.'));
+  panes.route('/', changeRoutes(sandboxes));
+  panes.route('/', portRoutes({ sandboxes, config }));
   for (const path of missing)
     panes.all(path, () => detail(501, 'This is not to be had on this computer yet; the Shell tab can do it.'));
   panes.all('/notebooks/*', () => detail(501, 'Notebooks need ipykernel, which this computer does not have.'));
@@ -62,7 +64,7 @@ function panesOf({ config, sandboxes, version, keys, settingsKeys, bounded }: Pa
 }
 
 /** What the files of a sandbox cannot do so far; comparing is answered with 404, which the pane shows politely. */
-const missing = ['/files/delete', '/files/move', '/files/archive', '/files/matches', '/files/grep'];
+const missing = ['/files/grep'];
 
 /** What a pane or a message asks by itself: of a GET, whatever only looks at what runs. */
 const polls =

@@ -46,7 +46,8 @@ const pathLimits = [
   'the preview is a path of this server: a program that links to /… or keeps cookies or local storage does not work there; with previews.domain set it would have an origin of its own',
 ];
 
-function refuseForbidden(config: Config, { template, port }: ShareRequest): void {
+/** Throws `unsupported` or `forbidden` for a port that may not be shown, with the reason. */
+export function refuseForbidden(config: Config, { template, port }: Pick<ShareRequest, 'template' | 'port'>): void {
   const { previews, templates } = config;
   const settings = templates[template];
   if (!previews.enabled) throw new AppError('unsupported', 'This server shows no previews: `previews.enabled` is off.');

@@ -128,6 +128,7 @@ export interface Glance {
   readonly shell: Pick<ShellPort, 'check' | 'cwd'> & { commands(): readonly CommandBrief[] };
   readonly terminals: Pick<TerminalsPort, 'list'>;
   readonly files: Pick<FilesPort, 'stat' | 'list' | 'open'>;
+  readonly ports: Pick<PortsPort, 'list'>;
 }
 
 export interface RunOptions {

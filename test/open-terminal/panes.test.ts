@@ -242,6 +242,68 @@ suite('one computer for panes and MCP', () => {
     assert.equal((await ann.ask('/files/read?path=r.txt')).body['content'], 'x b x\n');
   });
 
+  test('names are moved without overwriting, removed with all below, found, and downloaded as a zip', async () => {
+    assert.equal((await ann.ask('/files/mkdir', { path: 'm/deep' })).status, 200);
+    assert.equal((await ann.ask('/files/mkdir', { path: 'm/deep' })).status, 200);
+    await ann.ask('/files/write', { path: 'm/deep/note.txt', content: 'one\nthe needle here\n' });
+    await ann.ask('/files/write', { path: 'm/other.txt', content: 'x' });
+    const move = (source: string, destination: string) => ann.ask('/files/move', { source, destination });
+    assert.equal((await move('m/deep/note.txt', 'm/other.txt')).status, 409);
+    assert.equal((await move('m/none', 'm/b')).status, 404);
+    assert.equal((await move('m/other.txt', 'm/nowhere/b')).status, 400);
+    assert.deepEqual((await move('m/other.txt', 'm/needle.txt')).body, {
+      source: '/workspace/m/other.txt',
+      destination: '/workspace/m/needle.txt',
+    });
+    const found = (await ann.ask('/files/matches?query=needle&path=/workspace/m')).body;
+    const results = found['results'] as Record<string, unknown>[];
+    assert.deepEqual(
+      results.map((match) => [match['relative_path'], match['name_match'], match['content_matches']]),
+      [
+        ['needle.txt', true, []],
+        ['deep/note.txt', false, [{ line: 2, column: 5, text: 'the needle here' }]],
+      ],
+    );
+    const zip = await ann.fetch('/files/archive', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ paths: ['/workspace/m'] }),
+    });
+    assert.equal(zip.headers.get('content-type'), 'application/octet-stream');
+    const bytes = Buffer.from(await zip.arrayBuffer());
+    assert.ok(bytes.includes('deep/note.txt') && bytes.includes('the needle here'));
+    const remove = () => ann.ask('/files/delete?path=/workspace/m', undefined, 'DELETE');
+    assert.deepEqual((await remove()).body, { path: '/workspace/m', type: 'directory' });
+    assert.equal((await remove()).status, 404);
+  });
+
+  test('what listens is listed and shown, and a redirect stays under the path that only the browser knows', async () => {
+    const program = [
+      'from http.server import *',
+      'class H(BaseHTTPRequestHandler):',
+      '  def do_GET(s):',
+      '    s.send_response(302 if s.path == "/go/" else 200)',
+      '    s.send_header("Location", "/there?x=1") if s.path == "/go/" else s.send_header("Set-Cookie", "a=b")',
+      '    s.end_headers(); s.wfile.write(s.path.encode())',
+      'HTTPServer(("127.0.0.1", 8123), H).serve_forever()',
+    ];
+    await ann.ask('/files/write', { path: 'serve.py', content: program.join('\n') });
+    await ann.ask('/execute?wait=5', { command: 'python3 serve.py >/dev/null 2>&1 &' });
+    const ports = async () => (await ann.ask('/ports')).body['ports'] as Record<string, unknown>[];
+    await eventually(async () => (await ports()).some(({ port }) => port === 8123));
+    const [listed] = (await ports()).filter(({ port }) => port === 8123);
+    assert.equal(listed?.['process'], 'python3');
+    const page = await ann.fetch('/proxy/8123/a/b?c=d');
+    assert.equal(await page.text(), '/a/b?c=d');
+    assert.equal(page.headers.get('set-cookie'), null);
+    assert.match(page.headers.get('content-security-policy') ?? '', /^sandbox (?!.*allow-same-origin)/);
+    const redirect = await ann.fetch('/proxy/8123/go/', { redirect: 'manual' });
+    assert.deepEqual([redirect.status, redirect.headers.get('location')], [302, '../there?x=1']);
+    assert.equal((await ann.fetch('/proxy/8124/')).status, 404);
+    const other = await Pane.of(server.url, 'bob');
+    assert.equal((await other.fetch('/proxy/8123/')).status, 404);
+  });
+
   test('another user of the same chat id, and another chat, see none of it', async () => {
     const bob = await Pane.of(server.url, 'bob', chat);
     assert.deepEqual((await bob.ask('/files/list?directory=/workspace')).body['entries'], []);

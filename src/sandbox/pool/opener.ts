@@ -184,7 +184,7 @@ export class SandboxOpener implements Opener {
     return {
       container,
       workspace: this.#options.decorate(workspace, row),
-      glance: { handle: row.handle, shell: host.shell, terminals: host.terminals, files },
+      glance: { handle: row.handle, shell: host.shell, terminals: host.terminals, files, ports: host.ports },
       activity: () => host.activity(),
       command: () => host.command(),
       alive: () => host.alive(),
