@@ -370,7 +370,7 @@ describe('what only an engine has', { timeout: 60_000 }, () => {
   test('an image of any kind works, its entry point, user and health check notwithstanding', async () => {
     const docker = engine();
     const tag = `berth-test-${instance}`;
-    const base = await docker.createContainer({ Image: testImage, Labels: { 'berth.instance': instance } });
+    const base = await docker.createContainer({ Image: testImage });
     await (base.commit as (options: object) => Promise<unknown>).call(base, {
       repo: tag,
       changes:
@@ -381,10 +381,10 @@ describe('what only an engine has', { timeout: 60_000 }, () => {
       await new Promise((resolve) => setTimeout(resolve, 1500));
       assert.deepEqual(await run(container, ['sh', '-c', 'id -u; ls -A']), { stdout: '1000\n', stderr: '', code: 0 });
       const { Mounts } = await docker.getContainer(container.id).inspect();
-      const anonymous = Mounts.find(({ Destination }) => Destination === '/data')!.Name!;
+      assert.ok(!Mounts.some(({ Type, Destination }) => Type === 'volume' && Destination === '/data'));
       await container.remove();
-      await assert.rejects(docker.getVolume(anonymous).inspect(), { statusCode: 404 });
     } finally {
+      await base.remove();
       await docker.getImage(`${tag}:latest`).remove({ force: true });
     }
   });
