@@ -42,12 +42,19 @@ export function expected(step: ShellStep): Fields {
     exit_code: code,
     stdout: step.omitted === -1 ? 'omitted' : expectedOut(step),
     stderr: latin1(step.err),
-    command: step.run,
+    command: shownCommand(step.run),
     shell_restarted: step.restarted ?? false,
     background: step.background ?? false,
     truncated: step.omitted !== undefined,
     cwd: step.cwd,
   };
+}
+
+/** A long command comes back by its beginning. */
+function shownCommand(text: string): string {
+  return text.length <= 200
+    ? text
+    : `${text.slice(0, 200)}… (${text.length.toLocaleString('en-US')} characters in all)`;
 }
 
 /** The step's list where it holds the code. */
@@ -56,7 +63,11 @@ function listed({ code }: ShellStep, seen: unknown): unknown {
 }
 
 export async function seen(session: RawSession, step: ShellStep): Promise<Fields> {
-  const { result, error } = await session.call('execute_command', { command: step.run, timeout: step.timeout ?? 20 });
+  const { result, error } = await session.call('execute_command', {
+    command: step.run,
+    timeout: step.timeout ?? 20,
+    raw: true,
+  });
   assert.equal(error, undefined);
   const fields = result?.structuredContent ?? {};
   return {
