@@ -12,6 +12,7 @@ import { clientAddress, proxyCheck } from './http/forwarded.ts';
 import { healthRoutes, metricsRoutes } from './http/health.ts';
 import { hostCheck } from './http/host.ts';
 import { identifier, keyLookup, type SettingsKeys, type StoredKeys } from './http/identity.ts';
+import type { App } from './http/served-app.ts';
 import { logLine } from './http/log-line.ts';
 import { mcpRoutes, routePath } from './http/mcp.ts';
 import { oauthChallenge, oauthMetadataRoutes } from './http/oauth-metadata.ts';
@@ -60,16 +61,6 @@ export interface AppContext {
   readonly audit?: AuditSink;
   /** Only tests have any. */
   readonly mcpExtra?: McpExtra;
-}
-
-export interface App extends AsyncDisposable {
-  /** Stands before `hono`. */
-  readonly previews?: PreviewDoor;
-  readonly hono: Hono<HttpEnv>;
-  /** Open MCP sessions of the 2025 era. */
-  sessions(): number;
-  /** Waits for the calls in flight; those that outlast it end with the error `draining`. */
-  drain(milliseconds: number): Promise<void>;
 }
 
 /** Throws `ConfigError` for a `tools.enabled` that names no tool. */

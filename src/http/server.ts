@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server';
-import type { App } from '../app.ts';
+import type { App } from './served-app.ts';
 import { detached } from '../detached.ts';
 import { AppError } from '../errors.ts';
 import type { PreviewDoor } from '../previews/door.ts';

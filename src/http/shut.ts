@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WebSocketServer } from 'ws';
-import type { App } from '../app.ts';
+import type { App } from './served-app.ts';
 import type { Activity } from '../mcp/activity.ts';
 
 export interface Serving {

@@ -34,6 +34,7 @@ const attacks: Record<string, Record<string, unknown>> = {
   resize_shell_session: { sessionId: 'TERMINAL', cols: 10, rows: 10 },
   list_shell_sessions: {},
   end_shell_session: { sessionId: 'TERMINAL' },
+  keep_sandbox: { ttl: 60 },
   end_sandbox: {},
   sandbox_status: {},
 };

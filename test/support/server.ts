@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream';
-import { createApp, type App, type AppContext } from '../../src/app.ts';
+import { createApp, type AppContext } from '../../src/app.ts';
+import type { App } from '../../src/http/served-app.ts';
 import { loadConfig, type Config } from '../../src/config.ts';
 import { listen } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
