@@ -79,6 +79,8 @@ test('the tools are those of the contract', () => {
       'search_files',
       'share_file',
       'request_upload',
+      'share_port',
+      'list_ports',
       'fetch_attachments',
       'start_shell_session',
       'send_shell_input',
