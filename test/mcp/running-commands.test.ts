@@ -21,6 +21,14 @@ async function ask(session: RawSession, tool: string, args: Fields = {}) {
   return { fields: result?.structuredContent ?? {}, text, failed: result?.isError ?? false };
 }
 
+/** A command's page from its beginning, once it has ended: a wait is over at any news. */
+async function ended(session: RawSession, id: unknown): Promise<Awaited<ReturnType<typeof ask>>> {
+  for (;;) {
+    const page = await ask(session, 'check_command', { command_id: id, offset: 0, wait: 10 });
+    if (!['queued', 'running'].includes(String(page.fields['status']))) return page;
+  }
+}
+
 test('a long command goes on in the background by itself, and is found and stopped without its id', async () => {
   const session = await openSession({ mcp: `${server.url}/mcp` });
   assert.deepEqual((await ask(session, 'sandbox_status')).fields, { state: 'none' });
@@ -62,7 +70,7 @@ test('a long command goes on in the background by itself, and is found and stopp
   assert.deepEqual([waits.fields['status'], (waits.fields['behind'] as Fields)['command_id']], ['queued', id]);
   const stopped = await ask(session, 'stop_command');
   assert.deepEqual([stopped.fields['command_id'], stopped.fields['status']], [id, 'cancelled']);
-  const last = await ask(session, 'check_command', { command_id: next.fields['command_id'], wait: 10 });
+  const last = await ended(session, next.fields['command_id']);
   assert.deepEqual([last.fields['status'], last.fields['stdout']], ['success', 'next\n']);
   assert.equal((await ask(session, 'check_command')).fields['command_id'], next.fields['command_id']);
 

@@ -49,7 +49,8 @@ static void add_report(char *script, size_t *count, uint64_t number) {
 
 size_t script_start(char *script, const bool restored[SECTIONS]) {
   size_t count = 0;
-  add(script, &count, " set +H +o history; history -c; PS1= PS2= PROMPT_COMMAND=\n");
+  /* Not `history -c`: after it, bash 5.2 crashes at a text that ends within `$(`. */
+  add(script, &count, " set +H +o history; HISTSIZE=0; unset HISTSIZE; PS1= PS2= PROMPT_COMMAND=\n");
   add(script, &count, " export EDITOR=\"" NO_EDITOR "\" PAGER=cat; export GIT_EDITOR=\"$EDITOR\" VISUAL=\"$EDITOR\"\n");
   for (int i = 0; i < SECTIONS; i++)
     if (restored[i]) add(script, &count, " ! \\. /proc/%d/fd/%d </dev/null\n", (int)door_pid(), SLOT_RESTORE + i);
