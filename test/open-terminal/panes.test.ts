@@ -288,7 +288,7 @@ suite('one computer for panes and MCP', () => {
       'HTTPServer(("127.0.0.1", 8123), H).serve_forever()',
     ];
     await ann.ask('/files/write', { path: 'serve.py', content: program.join('\n') });
-    await ann.ask('/execute?wait=5', { command: 'python3 serve.py >/dev/null 2>&1 &' });
+    await ann.ask('/execute?wait=5', { command: 'python3 /workspace/serve.py >/dev/null 2>&1 &' });
     const ports = async () => (await ann.ask('/ports')).body['ports'] as Record<string, unknown>[];
     await eventually(async () => (await ports()).some(({ port }) => port === 8123));
     const [listed] = (await ports()).filter(({ port }) => port === 8123);
