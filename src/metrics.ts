@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
-import { buckets } from './sandbox/metrics.ts';
+import { buckets } from './sandbox/intercept/metered.ts';
 import type { PoolHealth } from './sandbox/sandboxes.ts';
 
 /** What the server counts. Labels come from fixed sets only: no id of a caller, a sandbox or a path is one. */

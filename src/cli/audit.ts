@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { AppError } from '../errors.ts';
-import { type AuditVerdict, verifyAuditFiles } from '../sandbox/audit/audit.ts';
+import { type AuditVerdict, verifyAuditFiles } from '../sandbox/intercept/audit/audit.ts';
 import { UsageError } from './args.mjs';
 import { type Invocation, settings } from './invocation.ts';
 

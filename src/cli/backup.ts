@@ -1,4 +1,4 @@
-import { backUp, restore } from '../sandbox/backup.ts';
+import { backUp, restore } from '../state/backup.ts';
 import { UsageError } from './args.mjs';
 import { type Invocation, settings } from './invocation.ts';
 

@@ -1,5 +1,5 @@
 import { describeConfig, settleAuth, type ShownSetting } from '../config.ts';
-import { hasStoredKeys } from '../sandbox/key-store.ts';
+import { hasStoredKeys } from '../identity/key-store.ts';
 import { type Invocation, settings } from './invocation.ts';
 
 /** Prints the settings in force, each with its source; nothing secret. */

@@ -4,7 +4,7 @@ import { exposureChecks } from '../doctor/host.ts';
 import { table } from '../doctor/table.ts';
 import { AppError } from '../errors.ts';
 import { createLogger } from '../log.ts';
-import { hasStoredKeys } from '../sandbox/key-store.ts';
+import { hasStoredKeys } from '../identity/key-store.ts';
 import { examine } from '../setup/examine.ts';
 import { type Invocation, settings } from './invocation.ts';
 

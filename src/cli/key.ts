@@ -1,7 +1,7 @@
 import { settleAuth, type Config } from '../config.ts';
 import { UsageError } from './args.mjs';
-import { checkKeyName, isGood, openKeys, type KeyStore, type NewKey, type StoredKey } from '../sandbox/key-store.ts';
-import { keyScopes, type KeyScope } from '../sandbox/key.ts';
+import { checkKeyName, isGood, openKeys, type KeyStore, type NewKey, type StoredKey } from '../identity/key-store.ts';
+import { keyScopes, type KeyScope } from '../identity/key.ts';
 import { AppError } from '../errors.ts';
 import { type Invocation, settings } from './invocation.ts';
 import { columns } from './table.ts';

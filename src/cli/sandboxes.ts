@@ -1,5 +1,5 @@
-import { askServer } from '../admin/client.ts';
-import type { Overseen } from '../sandbox/pool/overseer.ts';
+import { askServer } from '../api/admin/client.ts';
+import type { Overseen } from '../sandbox/lifecycle/overseer.ts';
 import { UsageError } from './args.mjs';
 import { type Invocation, settings } from './invocation.ts';
 import { columns } from './table.ts';

@@ -1,8 +1,8 @@
 import { ConfigError, settleAuth } from '../config.ts';
-import { type Server, startServer } from '../context.ts';
-import { detached } from '../detached.ts';
+import { type Server, startServer } from '../compose/context.ts';
+import { detached } from '../lib/detached.ts';
 import { createLogger, type Logger } from '../log.ts';
-import { hasStoredKeys } from '../sandbox/key-store.ts';
+import { hasStoredKeys } from '../identity/key-store.ts';
 import { aborted, type Invocation, settings, version } from './invocation.ts';
 import { heedHost } from './strict.ts';
 

@@ -1,10 +1,10 @@
-import { connectEngine } from '../context.ts';
+import { connectEngine } from '../compose/context.ts';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import { createLogger } from '../log.ts';
-import { unknownWorkspaces } from '../sandbox/pool/reconcile.ts';
-import type { Runtime } from '../sandbox/runtime.ts';
-import { State } from '../sandbox/state.ts';
+import { unknownWorkspaces } from '../sandbox/lifecycle/reconcile.ts';
+import type { Runtime } from '../sandbox/ports/runtime.ts';
+import { State } from '../state/state.ts';
 import { UsageError } from './args.mjs';
 import { type Invocation, settings } from './invocation.ts';
 

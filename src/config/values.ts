@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
-import { re2 } from '../re2.ts';
+import { re2 } from '../lib/re2.ts';
 
 /** What the settings table and error lines say about a setting. */
 export interface SettingMeta {

@@ -1,7 +1,7 @@
 import type { Template } from '../config.ts';
-import type { Container, DiskQuota } from '../sandbox/runtime.ts';
+import type { Container, DiskQuota } from '../sandbox/ports/runtime.ts';
 import type { Status } from '../setup/checks.ts';
-import type { Workspace } from '../sandbox/workspace.ts';
+import type { Workspace } from '../sandbox/ports/workspace.ts';
 
 /** One sandbox that is thrown away afterwards. */
 export interface Victim {

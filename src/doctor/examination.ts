@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import { inLanes } from '../lanes.ts';
+import { inLanes } from '../lib/lanes.ts';
 import type { Check } from '../setup/checks.ts';
 import { alone, together } from './attacks.ts';
 import type { Attack, Outcome, Target } from './attack.ts';

@@ -1,6 +1,6 @@
-import { ownBash } from '../sandbox/own-bash.ts';
-import type { Container } from '../sandbox/runtime.ts';
-import { detached } from '../detached.ts';
+import { ownBash } from '../lib/own-bash.ts';
+import type { Container } from '../sandbox/ports/runtime.ts';
+import { detached } from '../lib/detached.ts';
 
 /** The bash that every sandbox has, whatever its image. */
 const bash = '/opt/berth/bash';

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import type { Config } from '../config.ts';
-import { type EngineAddress, findEngine } from '../docker/address.ts';
-import type { DiskQuota } from '../sandbox/runtime.ts';
+import { type EngineAddress, findEngine } from '../runtimes/docker/address.ts';
+import type { DiskQuota } from '../sandbox/ports/runtime.ts';
 import type { Check } from '../setup/checks.ts';
 
 /** What keeps workspaces within their size on this host. */

@@ -2,17 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
-import { connectEngine, seccompProfiles } from '../context.ts';
-import { findEngine } from '../docker/address.ts';
-import { Engine } from '../docker/client.ts';
-import { loggedBy } from '../docker/logged.ts';
+import { connectEngine, seccompProfiles } from '../compose/context.ts';
+import { findEngine } from '../runtimes/docker/address.ts';
+import { Engine } from '../runtimes/docker/client.ts';
+import { loggedBy } from '../runtimes/docker/logged.ts';
 import { Doors } from '../egress/doors.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { SandboxOpener } from '../sandbox/pool/opener.ts';
-import { newVolume } from '../sandbox/pool/roster.ts';
-import type { DiskQuota, Runtime } from '../sandbox/runtime.ts';
-import { State, type SandboxRow } from '../sandbox/state.ts';
+import { SandboxOpener } from '../sandbox/lifecycle/opener.ts';
+import { newVolume } from '../sandbox/lifecycle/roster.ts';
+import type { DiskQuota, Runtime } from '../sandbox/ports/runtime.ts';
+import { State, type SandboxRow } from '../state/state.ts';
 import type { Target, Victim } from './attack.ts';
 
 export interface InstallationOptions {

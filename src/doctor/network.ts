@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import { createServer, connect, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
-import type { Container } from '../sandbox/runtime.ts';
+import type { Container } from '../sandbox/ports/runtime.ts';
 import { script } from './exec.ts';
 
 export interface Place {

@@ -1,4 +1,4 @@
-import type { Container } from '../sandbox/runtime.ts';
+import type { Container } from '../sandbox/ports/runtime.ts';
 import { script } from './exec.ts';
 
 /** A system call by its numbers, with arguments that the kernel takes, or finds fault with, where the call is open. */

@@ -1,4 +1,4 @@
-import type { Denial } from '../sandbox/diagnosis/diagnose.ts';
+import type { Denial } from '../sandbox/intercept/diagnosis/diagnose.ts';
 
 const kept = 32;
 

@@ -10,7 +10,7 @@ import type { Ledger } from './ledger.ts';
 import { Pace } from './pace.ts';
 import { parseAuthority, parseForward, showTarget, type Target } from './target.ts';
 import { Turns } from './turns.ts';
-import { detached } from '../detached.ts';
+import { detached } from '../lib/detached.ts';
 
 export interface ProxyParts {
   readonly gate: Gate;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { imageFacts } from '../docker/image.ts';
-import { labels } from '../docker/spec.ts';
+import { imageFacts } from '../runtimes/docker/image.ts';
+import { labels } from '../runtimes/docker/spec.ts';
 import type { EngineSocket } from './engine.ts';
 import { isHostVolume, isOwnVolume } from './names.ts';
 import { Refusal } from './refusal.ts';

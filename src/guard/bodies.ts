@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { labels, openNetwork } from '../docker/spec.ts';
+import { labels, openNetwork } from '../runtimes/docker/spec.ts';
 import { difference } from './difference.ts';
 import { instanceLabel, ownLabels, workspaceName } from './names.ts';
 import type { GuardPolicy } from './policy.ts';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { createBody, fillerBody, labels, paths } from '../docker/spec.ts';
-import { trialBody, trialVolume } from '../docker/trial.ts';
+import { createBody, fillerBody, labels, paths } from '../runtimes/docker/spec.ts';
+import { trialBody, trialVolume } from '../runtimes/docker/trial.ts';
 import { egressPaths } from '../sandbox/network/egress.ts';
-import type { ContainerLimits, Mount } from '../sandbox/runtime.ts';
+import type { ContainerLimits, Mount } from '../sandbox/ports/runtime.ts';
 import { difference } from './difference.ts';
 import { hostVolumeName, instanceLabel, isOwnVolume, ownLabels, workspaceName } from './names.ts';
 import type { GuardPolicy, TemplatePolicy } from './policy.ts';

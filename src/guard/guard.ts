@@ -12,7 +12,7 @@ import { Refusal } from './refusal.ts';
 import { findRoute, type Passed, pathOf, queryOf, type Route } from './routes.ts';
 import { join, readHead } from './stream.ts';
 import { readTarget, type Target } from './target.ts';
-import { detached } from '../detached.ts';
+import { detached } from '../lib/detached.ts';
 
 export interface GuardOptions {
   /** Where the guard listens. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, type Template } from '../config.ts';
 import { proxyVariables } from '../sandbox/network/egress.ts';
-import type { ContainerSpec } from '../sandbox/runtime.ts';
+import type { ContainerSpec } from '../sandbox/ports/runtime.ts';
 
 /** What sandboxes of one template may be. */
 export type TemplatePolicy = Pick<

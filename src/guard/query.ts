@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { labels } from '../docker/spec.ts';
+import { labels } from '../runtimes/docker/spec.ts';
 import { Refusal } from './refusal.ts';
 
 export type Query = Readonly<Record<string, string>>;

@@ -1,4 +1,4 @@
-import { labels } from '../docker/spec.ts';
+import { labels } from '../runtimes/docker/spec.ts';
 import type { Belongings } from './belongings.ts';
 import { acceptedExec, acceptedExecStart, acceptedNetwork, acceptedVolume } from './bodies.ts';
 import { acceptedContainer } from './create.ts';

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Principal } from './key.ts';
+import type { Principal } from '../identity/key.ts';
 
 /** Who asked for what the domain is doing, for audit lines. */
 export interface CallContext {

@@ -1,6 +1,6 @@
-import type { Key, Principal } from './key.ts';
-import type { EngineInfo } from './runtime.ts';
-import type { Glance, SandboxStatus, Workspace } from './workspace.ts';
+import type { Key, Principal } from '../identity/key.ts';
+import type { EngineInfo } from './ports/runtime.ts';
+import type { Glance, SandboxStatus, Workspace } from './ports/workspace.ts';
 
 /** The port through which tools and routes reach sandboxes; `pool.ts` is behind it. */
 export interface Sandboxes {

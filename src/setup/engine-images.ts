@@ -1,6 +1,6 @@
 import { addAbortSignal, type Readable } from 'node:stream';
-import type { Engine } from '../docker/client.ts';
-import { statusOf } from '../docker/errors.ts';
+import type { Engine } from '../runtimes/docker/client.ts';
+import { statusOf } from '../runtimes/docker/errors.ts';
 import { SetupError } from './error.ts';
 import type { Step } from './progress.ts';
 

@@ -1,9 +1,9 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../config.ts';
-import { findEngine } from '../docker/address.ts';
-import { Engine } from '../docker/client.ts';
-import { podmanRefusal, podmanVersion } from '../docker/podman.ts';
+import { findEngine } from '../runtimes/docker/address.ts';
+import { Engine } from '../runtimes/docker/client.ts';
+import { podmanRefusal, podmanVersion } from '../runtimes/docker/podman.ts';
 import { AppError } from '../errors.ts';
 import { type Check, engineChecks, type EngineFacts, imageCheck, runtimeCheck, safetyChecks } from './checks.ts';
 import { imageId } from './engine-images.ts';

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Engine } from '../docker/client.ts';
+import type { Engine } from '../runtimes/docker/client.ts';
 import { follow, imageId } from './engine-images.ts';
 import { SetupError } from './error.ts';
 import type { Progress } from './progress.ts';

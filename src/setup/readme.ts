@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exampleFile } from '../config/example.ts';
 import { settingRows } from '../config/tree.ts';
-import { toolTable } from '../mcp/tool-set.ts';
+import { toolTable } from '../api/mcp/tool-set.ts';
 
 /** A tracked file that is generated, in whole or between markers. */
 export interface Generated {

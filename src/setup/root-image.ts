@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Engine } from '../docker/client.ts';
+import type { Engine } from '../runtimes/docker/client.ts';
 import { hasProgram, install, mayInstall } from './apt.ts';
 import { follow, imageId } from './engine-images.ts';
 import { SetupError } from './error.ts';

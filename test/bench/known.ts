@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { State } from '../../src/sandbox/state.ts';
+import { State } from '../../src/state/state.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { BenchClient } from './client.ts';
 import { residentMiB } from '../support/memory.ts';

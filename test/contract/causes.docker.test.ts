@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { diagnosed } from '../../src/sandbox/diagnosis/diagnosed.ts';
+import { diagnosed } from '../../src/sandbox/intercept/diagnosis/diagnosed.ts';
 import { withCallContext } from '../../src/sandbox/call-context.ts';
-import { Diagnosis } from '../../src/sandbox/diagnosis/diagnose.ts';
-import type { Container, Runtime } from '../../src/sandbox/runtime.ts';
-import type { ShellPort, Workspace } from '../../src/sandbox/workspace.ts';
+import { Diagnosis } from '../../src/sandbox/intercept/diagnosis/diagnose.ts';
+import type { Container, Runtime } from '../../src/sandbox/ports/runtime.ts';
+import type { ShellPort, Workspace } from '../../src/sandbox/ports/workspace.ts';
 import { MiB, newInstance, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { shellSandbox, type ShellSandbox } from '../support/shell-sandbox.ts';
 
@@ -206,7 +206,7 @@ describe('the cause of a failed command', { timeout: 120_000 }, () => {
 });
 
 test('a sandbox cannot make up facts that are no facts', async () => {
-  const { parseFacts } = await import('../../src/sandbox/diagnosis/facts.ts');
+  const { parseFacts } = await import('../../src/sandbox/intercept/diagnosis/facts.ts');
   const hostile =
     'oom_kill\t-5\nlargest\t1\t\u001b[31m\tevil\u001b]0;x\u0007\nfill\t/tmp\tx\ty\ndirectory\t9e99\t/a\u0000b\n';
   assert.deepEqual(parseFacts(hostile), {

@@ -4,8 +4,8 @@ import { crc32 } from 'node:zlib';
 import { after, before, describe, test } from 'node:test';
 import { extract, pack, type Header } from 'tar-stream';
 import { AppError, type ErrorCode } from '../../src/errors.ts';
-import type { Container } from '../../src/sandbox/runtime.ts';
-import type { FilesPort } from '../../src/sandbox/workspace.ts';
+import type { Container } from '../../src/sandbox/ports/runtime.ts';
+import type { FilesPort } from '../../src/sandbox/ports/workspace.ts';
 import { eventually, sh } from '../support/run.ts';
 
 export interface FilesSubject {

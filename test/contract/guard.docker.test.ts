@@ -8,7 +8,7 @@ import Docker from 'dockerode';
 import { text } from 'node:stream/consumers';
 import { Doors } from '../../src/egress/doors.ts';
 import { egressWorks } from '../../src/sandbox/network/egress-check.ts';
-import type { Container } from '../../src/sandbox/runtime.ts';
+import type { Container } from '../../src/sandbox/ports/runtime.ts';
 import { engine, hostImage, MiB, quiet, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';
 import { guardedRuntime, testGuard, testPolicy } from '../support/guarded.ts';
 import { sh } from '../support/run.ts';

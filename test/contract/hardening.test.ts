@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Container, ExecOptions, Runtime } from '../../src/sandbox/runtime.ts';
+import type { Container, ExecOptions, Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { engine, MiB, newInstance, specOf, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { eventually, run, sh } from '../support/run.ts';
 

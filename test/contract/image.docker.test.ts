@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import { createLogger } from '../../src/log.ts';
 import { AppError } from '../../src/errors.ts';
-import type { Runtime } from '../../src/sandbox/runtime.ts';
+import type { Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { engine, newInstance, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';
 import { guardedRuntime, testPolicy } from '../support/guarded.ts';
 import { sh } from '../support/run.ts';

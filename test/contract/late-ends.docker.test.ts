@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { NonceShell } from '../../src/sandbox/fallback/nonce-shell.ts';
-import type { LiveFrame } from '../../src/sandbox/host/host-link.ts';
-import type { Container, Runtime } from '../../src/sandbox/runtime.ts';
+import { NonceShell } from '../../src/sandbox/session/plain/nonce-shell.ts';
+import type { LiveFrame } from '../../src/sandbox/session/wire/host-link.ts';
+import type { Container, Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { newInstance, specOf, sweep, testRuntime } from '../support/docker-runtime.ts';
 
 /** A shell's last words that come all at once, as from a busy engine, where there is no session host. */

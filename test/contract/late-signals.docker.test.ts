@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NonceShell } from '../../src/sandbox/fallback/nonce-shell.ts';
-import type { LiveFrame } from '../../src/sandbox/host/host-link.ts';
-import type { Container, Runtime } from '../../src/sandbox/runtime.ts';
+import { NonceShell } from '../../src/sandbox/session/plain/nonce-shell.ts';
+import type { LiveFrame } from '../../src/sandbox/session/wire/host-link.ts';
+import type { Container, Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { newInstance, specOf, sweep, testRuntime } from '../support/docker-runtime.ts';
 
 /** Signals that take their time, as on a busy engine, in a shell without a session host. */

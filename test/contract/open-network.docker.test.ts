@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { ruleset } from '../../src/docker/open-network.ts';
-import type { Container, ContainerSpec, Runtime } from '../../src/sandbox/runtime.ts';
+import { ruleset } from '../../src/runtimes/docker/open-network.ts';
+import type { Container, ContainerSpec, Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { engine, newInstance, specOf, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { eventually, run } from '../support/run.ts';
 

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Runtime } from '../../src/sandbox/runtime.ts';
+import type { Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { newInstance, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { shellSandbox, type ShellSandbox } from '../support/shell-sandbox.ts';
 

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkReserve } from '../../src/docker/quota/reserve.ts';
-import { findEngine } from '../../src/docker/address.ts';
-import { Engine } from '../../src/docker/client.ts';
-import type { QuotaMode } from '../../src/docker/quota/choose.ts';
-import type { Container, Runtime } from '../../src/sandbox/runtime.ts';
+import { checkReserve } from '../../src/runtimes/docker/quota/reserve.ts';
+import { findEngine } from '../../src/runtimes/docker/address.ts';
+import { Engine } from '../../src/runtimes/docker/client.ts';
+import type { QuotaMode } from '../../src/runtimes/docker/quota/choose.ts';
+import type { Container, Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { engine, MiB, newInstance, specOf, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { run, sh } from '../support/run.ts';
 

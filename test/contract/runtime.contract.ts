@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { AppError } from '../../src/errors.ts';
-import type { Container, ContainerSpec, Process, Runtime, RuntimeEvent } from '../../src/sandbox/runtime.ts';
+import type { Container, ContainerSpec, Process, Runtime, RuntimeEvent } from '../../src/sandbox/ports/runtime.ts';
 import { specOf } from '../support/docker-runtime.ts';
 import { eventually, run, sh } from '../support/run.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
-import type { DockerOptions } from '../../src/docker/runtime.ts';
+import type { DockerOptions } from '../../src/runtimes/docker/runtime.ts';
 import type { AppError } from '../../src/errors.ts';
-import type { Runtime, RuntimeEvent } from '../../src/sandbox/runtime.ts';
+import type { Runtime, RuntimeEvent } from '../../src/sandbox/ports/runtime.ts';
 import { engine, hostImage, newInstance, specOf, sweep, testImage, testRuntime } from '../support/docker-runtime.ts';
 import { EngineProxy, type Judge, type Verdict } from '../support/engine-proxy.ts';
 import { eventually, run, sh } from '../support/run.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Container, Runtime } from '../../src/sandbox/runtime.ts';
+import type { Container, Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { newInstance, specOf, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { run } from '../support/run.ts';
 

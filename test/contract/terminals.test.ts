@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Runtime } from '../../src/sandbox/runtime.ts';
-import type { TerminalsPort } from '../../src/sandbox/workspace.ts';
+import type { Runtime } from '../../src/sandbox/ports/runtime.ts';
+import type { TerminalsPort } from '../../src/sandbox/ports/workspace.ts';
 import { newInstance, sweep, testRuntime } from '../support/docker-runtime.ts';
 import { shellSandbox } from '../support/shell-sandbox.ts';
 import { notes } from '../support/scripted-session.ts';

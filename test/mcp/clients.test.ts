@@ -11,7 +11,7 @@ import { createMCPClient } from '@ai-sdk/mcp';
 import { Client, StreamableHTTPClientTransport, type ClientOptions } from '@modelcontextprotocol/client';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { allTools } from '../../src/mcp/tool-set.ts';
+import { allTools } from '../../src/api/mcp/tool-set.ts';
 import { until } from '../support/raw.ts';
 import { startServer } from '../support/server.ts';
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { degraded } from '../../src/sandbox/fallback/degraded.ts';
+import { degraded } from '../../src/sandbox/session/plain/degraded.ts';
 import { shellCases } from '../contract/shell-cases.ts';
 import { openSession, type RawSession } from '../support/raw.ts';
 import { ServerProcess } from '../support/server-process.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { listen } from '../../src/http/server.ts';
+import { listen } from '../../src/api/http/server.ts';
 import { initialize, openSession, post, read, request, until } from '../support/raw.ts';
 import { startServer } from '../support/server.ts';
 

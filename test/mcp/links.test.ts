@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Links } from '../../src/sandbox/files/links.ts';
-import { openKeys } from '../../src/sandbox/key-store.ts';
+import { Links } from '../../src/identity/links.ts';
+import { openKeys } from '../../src/identity/key-store.ts';
 import { openSession } from '../support/raw.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 

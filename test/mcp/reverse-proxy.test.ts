@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ConfigError, loadConfig, settleAuth } from '../../src/config.ts';
-import { clientAddress } from '../../src/http/forwarded.ts';
+import { clientAddress } from '../../src/api/http/forwarded.ts';
 import { startServer } from '../support/server.ts';
 
 const key = 'key-of-ann-0123456789';

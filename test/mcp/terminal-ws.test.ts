@@ -9,9 +9,9 @@ import { createAdaptorServer, type WebSocketServerLike } from '@hono/node-server
 import { Hono } from 'hono';
 import { WebSocket, type ClientOptions } from 'ws';
 import { AppError } from '../../src/errors.ts';
-import type { HttpEnv } from '../../src/http/env.ts';
-import { socketServer, terminalRoutes } from '../../src/http/terminal.ts';
-import type { TerminalsPort, TerminalWatch } from '../../src/sandbox/workspace.ts';
+import type { HttpEnv } from '../../src/api/http/env.ts';
+import { socketServer, terminalRoutes } from '../../src/api/http/terminal.ts';
+import type { TerminalsPort, TerminalWatch } from '../../src/sandbox/ports/workspace.ts';
 import { ann, annId, bob } from '../support/files-server.ts';
 import { oneSandbox } from '../support/one-sandbox.ts';
 import { eventually } from '../support/run.ts';

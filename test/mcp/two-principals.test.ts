@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, suite, test } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { WebSocket } from 'ws';
-import { allTools } from '../../src/mcp/tool-set.ts';
+import { allTools } from '../../src/api/mcp/tool-set.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 const keys = { ann: 'ann-has-a-key-of-her-own', bob: 'bob-has-a-key-of-his-own' };

@@ -3,18 +3,18 @@ import { breaking } from './mutant.ts';
 const twoPrincipals = 'test/mcp/two-principals.test.ts';
 const keys = 'test/mcp/keys.test.ts';
 const http = 'test/mcp/http.test.ts';
-const state = breaking('src/sandbox/state.ts', twoPrincipals);
-const roster = breaking('src/sandbox/pool/roster.ts', 'test/unit/pool.test.ts');
-const sessions = breaking('src/mcp/sessions.ts', 'test/mcp/sessions.test.ts');
-const files = breaking('src/http/files.ts', twoPrincipals);
-const terminal = breaking('src/http/terminal.ts', twoPrincipals);
-const links = breaking('src/sandbox/files/links.ts', 'test/mcp/links.test.ts');
-const store = breaking('src/sandbox/key-store.ts', 'test/unit/key-store.test.ts');
+const state = breaking('src/state/state.ts', twoPrincipals);
+const roster = breaking('src/sandbox/lifecycle/roster.ts', 'test/unit/pool.test.ts');
+const sessions = breaking('src/api/mcp/sessions.ts', 'test/mcp/sessions.test.ts');
+const files = breaking('src/api/http/files.ts', twoPrincipals);
+const terminal = breaking('src/api/http/terminal.ts', twoPrincipals);
+const links = breaking('src/identity/links.ts', 'test/mcp/links.test.ts');
+const store = breaking('src/identity/key-store.ts', 'test/unit/key-store.test.ts');
 const replay = 'test/mcp/open-webui-replay.test.ts';
-const webui = breaking('src/http/identity-open-webui.ts', replay);
-const tokens = breaking('src/http/identity-open-webui.ts', 'test/mcp/identity.test.ts');
-const oidc = breaking('src/http/identity-oidc.ts', 'test/mcp/identity.test.ts');
-const identity = breaking('src/http/identity.ts', http);
+const webui = breaking('src/identity/open-webui.ts', replay);
+const tokens = breaking('src/identity/open-webui.ts', 'test/mcp/identity.test.ts');
+const oidc = breaking('src/identity/oidc.ts', 'test/mcp/identity.test.ts');
+const identity = breaking('src/identity/identity.ts', http);
 
 const keyNames = `return [key.principal.id, key.scope.kind, 'id' in key.scope ? key.scope.id : ''].join('\\0');
 }
@@ -31,7 +31,7 @@ export const callers = [
     "WHERE principal = ? ORDER BY created')\n      .all(principal)",
     "ORDER BY created')\n      .all()",
   ),
-  breaking('src/sandbox/state.ts', 'test/unit/state.test.ts')(
+  breaking('src/state/state.ts', 'test/unit/state.test.ts')(
     'a stored session is anybody’s',
     'WHERE id = ? AND principal = ?',
     'WHERE id = ? AND ? IS NOT NULL',
@@ -41,7 +41,7 @@ export const callers = [
     keyNames,
     keyNames.replace('key.principal.id', "''").replace('${row.principal}', ''),
   ),
-  breaking('src/sandbox/state.ts', 'test/unit/state.test.ts')(
+  breaking('src/state/state.ts', 'test/unit/state.test.ts')(
     'a kept chat of one is the chat of all',
     'WHERE principal = ? AND scope_kind = ?',
     'WHERE ? IS NOT NULL AND scope_kind = ?',
@@ -60,7 +60,7 @@ export const callers = [
   links('a link is good for every path', 'String(expires), madeBy, path]', 'String(expires), madeBy]'),
   links('a link outlives its key', '!this.#isGoodKey(madeBy)', 'false'),
   links('a link may name another key', 'String(expires), madeBy, path]', 'String(expires), path]'),
-  breaking('src/sandbox/key-store.ts', 'test/unit/state.test.ts')(
+  breaking('src/identity/key-store.ts', 'test/unit/state.test.ts')(
     'everybody reads the state',
     "closeSync(openSync(file, 'a', 0o600));",
     'return;',
@@ -77,23 +77,23 @@ export const callers = [
     'if (!owner) throw refused;',
     "if (!owner) return { principal: { id: 'anonymous' } };",
   ),
-  breaking('src/http/identity.ts', 'test/mcp/identity.test.ts')(
+  breaking('src/identity/identity.ts', 'test/mcp/identity.test.ts')(
     'users of one key are one',
     'id: `${prefix}:${boundedId(user.id)}`',
     'id: prefix',
   ),
-  breaking('src/http/identity-keys.ts', http)('any key will do', '(timingSafeEqual(other, hash) ? key : found)', 'key'),
-  breaking('src/http/permit.ts', keys)(
+  breaking('src/identity/keys.ts', http)('any key will do', '(timingSafeEqual(other, hash) ? key : found)', 'key'),
+  breaking('src/api/http/permit.ts', keys)(
     'a key is good for everything',
     'if (scopes && !enough.some',
     'if (scopes && !enough && !enough.some',
   ),
-  breaking('src/mcp/rights.ts', keys)(
+  breaking('src/api/mcp/rights.ts', keys)(
     'a key that may read may write',
     "scopes.includes('read') && annotations?.readOnlyHint === true",
     "scopes.includes('read')",
   ),
-  breaking('src/http/terminal-socket.ts', keys)('an open terminal outlives its key', '.then(needGood)', ''),
+  breaking('src/api/http/terminal-socket.ts', keys)('an open terminal outlives its key', '.then(needGood)', ''),
   oidc('a token of another issuer is good', '{ algorithms, issuer, audience,', '{ algorithms, audience,'),
   oidc('a token for another service is good', '{ algorithms, issuer, audience,', '{ algorithms, issuer,'),
   oidc('a token may last for ever', ", requiredClaims: ['exp']", ''),
@@ -109,9 +109,13 @@ export const callers = [
     "if (!token) return { id: header(settings.user_header) ?? '', groups: [] };",
   ),
   webui('an expired token is good for ever', '&& memory.holds(token)', ''),
-  breaking('src/http/host.ts', http)('any Host will do', 'if (!allowed(host)) {', "if (host === '') {"),
-  breaking('src/http/origin.ts', http)('any Origin will do', 'if (origin && !allowed', "if (origin === '' && !allowed"),
-  breaking('src/http/loopback.ts', http)(
+  breaking('src/api/http/host.ts', http)('any Host will do', 'if (!allowed(host)) {', "if (host === '') {"),
+  breaking('src/api/http/origin.ts', http)(
+    'any Origin will do',
+    'if (origin && !allowed',
+    "if (origin === '' && !allowed",
+  ),
+  breaking('src/lib/loopback.ts', http)(
     'a name that begins like the loopback’s is it',
     "hostname === 'localhost'",
     "hostname.startsWith('localhost')",

@@ -1,9 +1,9 @@
 import { breaking } from './mutant.ts';
 
-const inside = breaking('src/docker/spec.ts', 'test/contract/hardening.test.ts');
-const body = breaking('src/docker/spec.ts', 'test/unit/docker-spec.test.ts');
+const inside = breaking('src/runtimes/docker/spec.ts', 'test/contract/hardening.test.ts');
+const body = breaking('src/runtimes/docker/spec.ts', 'test/unit/docker-spec.test.ts');
 const profile = breaking('config/seccomp.json', 'test/contract/seccomp.test.ts');
-const loop = breaking('src/docker/quota/loop.ts', 'test/contract/quota.docker.test.ts');
+const loop = breaking('src/runtimes/docker/quota/loop.ts', 'test/contract/quota.docker.test.ts');
 
 const memory = 'Memory: limits.memory,\n    MemorySwap: limits.memory,';
 const unixSockets = `"comment": "Unix sockets.",
@@ -17,7 +17,7 @@ const unixSockets = `"comment": "Unix sockets.",
 
 /** The walls of the container itself. */
 export const container = [
-  breaking('src/sandbox/pool/opener.ts', 'test/unit/opener.test.ts')(
+  breaking('src/sandbox/lifecycle/opener.ts', 'test/unit/opener.test.ts')(
     'a sandbox wakes from another template',
     'if (!this.#options.config.templates[row.template]) throw templateGone(row.template);',
     '',

@@ -10,9 +10,9 @@ const turns = breaking('src/egress/turns.ts', web);
 const connect = breaking('src/egress/connect.ts', web);
 const headers = breaking('src/egress/headers.ts', web);
 const doors = breaking('src/egress/doors.ts', 'test/contract/egress.docker.test.ts');
-const open = breaking('src/docker/open-network.ts', 'test/contract/open-network.docker.test.ts');
+const open = breaking('src/runtimes/docker/open-network.ts', 'test/contract/open-network.docker.test.ts');
 /** What another wall stands behind: the engine's own rules between bridges, and its switch between the sandboxes of one. */
-const rules = breaking('src/docker/open-network.ts', 'test/unit/open-network.test.ts');
+const rules = breaking('src/runtimes/docker/open-network.ts', 'test/unit/open-network.test.ts');
 
 /** What keeps sandboxes from where they may not connect to. */
 export const network = [

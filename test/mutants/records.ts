@@ -1,11 +1,11 @@
 import { breaking } from './mutant.ts';
 
-const chain = breaking('src/sandbox/audit/audit-chain.ts', 'test/unit/audit.test.ts');
-const log = breaking('src/sandbox/audit/audit-log.ts', 'test/unit/audit.test.ts');
-const redactor = breaking('src/sandbox/recordings/redactor.ts', 'test/unit/recordings.test.ts');
-const recorder = breaking('src/sandbox/recordings/recorder.ts', 'test/unit/recordings.test.ts');
-const auth = breaking('src/http/identity.ts', 'test/unit/auth.test.ts');
-const response = breaking('src/mcp/response.ts', 'test/mcp/http.test.ts');
+const chain = breaking('src/sandbox/intercept/audit/chain.ts', 'test/unit/audit.test.ts');
+const log = breaking('src/sandbox/intercept/audit/log.ts', 'test/unit/audit.test.ts');
+const redactor = breaking('src/sandbox/intercept/recordings/redactor.ts', 'test/unit/recordings.test.ts');
+const recorder = breaking('src/sandbox/intercept/recordings/recorder.ts', 'test/unit/recordings.test.ts');
+const auth = breaking('src/identity/identity.ts', 'test/unit/auth.test.ts');
+const response = breaking('src/api/mcp/response.ts', 'test/mcp/http.test.ts');
 
 /** What is written down, and what must not be. */
 export const records = [
@@ -34,7 +34,7 @@ export const records = [
   log('everybody reads the audit log', 'openSync(file, flags, 0o600)', 'openSync(file, flags, 0o644)'),
   log('a restart begins a new chain', 'lastOf(options.file);', 'chainStart;'),
   log('lost lines are not told', 'if (this.#lost > 0) await', 'if (this.#lost < 0) await'),
-  breaking('src/sandbox/audit/audit.ts', 'test/unit/audit.test.ts')(
+  breaking('src/sandbox/intercept/audit/audit.ts', 'test/unit/audit.test.ts')(
     'the text of calls is written down',
     "args: createHash('sha256').update(text).digest('hex')",
     'args: text',
@@ -63,7 +63,7 @@ export const records = [
   ),
   auth('a signed user’s token is no secret', ': [bearer, userProof]', ': [bearer]'),
   response('keys are shown', 'if (secrets.length === 0) return result;', 'return result;'),
-  breaking('src/mcp/response.ts', 'test/mcp/tools.test.ts')(
+  breaking('src/api/mcp/response.ts', 'test/mcp/tools.test.ts')(
     'escapes reach the reader',
     "const shown = result.raw ? (result.text ?? '') : readable(result.text ?? '');",
     "const shown = result.text ?? '';",

@@ -12,7 +12,7 @@ import {
   type ServerContext,
 } from '@modelcontextprotocol/server';
 import { z } from 'zod';
-import type { McpExtra, RawTool } from '../../src/mcp/context.ts';
+import type { McpExtra, RawTool } from '../../src/api/mcp/context.ts';
 
 /** What the conformance suite expects a server to have, on the product's own HTTP, auth and session stack. */
 

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import Docker from 'dockerode';
-import { findEngine } from '../../src/docker/address.ts';
-import { type DockerOptions, dockerRuntime } from '../../src/docker/runtime.ts';
+import { findEngine } from '../../src/runtimes/docker/address.ts';
+import { type DockerOptions, dockerRuntime } from '../../src/runtimes/docker/runtime.ts';
 import { createLogger } from '../../src/log.ts';
-import type { ContainerSpec, Runtime } from '../../src/sandbox/runtime.ts';
+import type { ContainerSpec, Runtime } from '../../src/sandbox/ports/runtime.ts';
 
 export const MiB = 1024 ** 2;
 

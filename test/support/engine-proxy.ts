@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { findEngine } from '../../src/docker/address.ts';
+import { findEngine } from '../../src/runtimes/docker/address.ts';
 
 /**
  * What becomes of one request: passed on (`undefined`), answered with an error, answered with JSON, passed on with the answer

@@ -2,10 +2,10 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { inlet } from '../../src/docker/inlet.ts';
-import { Outlet } from '../../src/docker/outlet.ts';
+import { inlet } from '../../src/runtimes/docker/inlet.ts';
+import { Outlet } from '../../src/runtimes/docker/outlet.ts';
 import { AppError } from '../../src/errors.ts';
-import type { Process } from '../../src/sandbox/runtime.ts';
+import type { Process } from '../../src/sandbox/ports/runtime.ts';
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>;
 

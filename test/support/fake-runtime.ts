@@ -14,7 +14,7 @@ import type {
   Runtime,
   RuntimeEvent,
   Usage,
-} from '../../src/sandbox/runtime.ts';
+} from '../../src/sandbox/ports/runtime.ts';
 import { FakeProcess } from './fake-process.ts';
 
 export type Operation =

@@ -1,7 +1,7 @@
 import { AppError } from '../../src/errors.ts';
-import type { Key, Principal } from '../../src/sandbox/key.ts';
+import type { Key, Principal } from '../../src/identity/key.ts';
 import type { AcquireOptions, Lease, PoolHealth, SandboxInfo, Sandboxes } from '../../src/sandbox/sandboxes.ts';
-import type { SandboxStatus } from '../../src/sandbox/workspace.ts';
+import type { SandboxStatus } from '../../src/sandbox/ports/workspace.ts';
 import { FakeWorkspace } from './fake-workspace.ts';
 
 interface Entry {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createHash, randomUUID } from 'node:crypto';
 import { AppError, isDraining } from '../../src/errors.ts';
-import { noPorts } from '../../src/sandbox/host/dials.ts';
+import { noPorts } from '../../src/sandbox/session/wire/dials.ts';
 import type {
   CommandPage,
   CommandResult,
@@ -15,7 +15,7 @@ import type {
   TerminalsPort,
   Workspace,
   WriteOptions,
-} from '../../src/sandbox/workspace.ts';
+} from '../../src/sandbox/ports/workspace.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const whole = (head: Uint8Array): Output => ({

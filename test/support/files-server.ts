@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createFiles } from '../../src/sandbox/files/files.ts';
-import type { Container } from '../../src/sandbox/runtime.ts';
-import type { FilesPort } from '../../src/sandbox/workspace.ts';
+import type { Container } from '../../src/sandbox/ports/runtime.ts';
+import type { FilesPort } from '../../src/sandbox/ports/workspace.ts';
 import { specOf } from './docker-runtime.ts';
 import { FakeRuntime } from './fake-runtime.ts';
 import { oneSandbox } from './one-sandbox.ts';

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findEngine } from '../../src/docker/address.ts';
+import { findEngine } from '../../src/runtimes/docker/address.ts';
 import { startGuard } from '../../src/guard/guard.ts';
 import type { GuardPolicy, TemplatePolicy } from '../../src/guard/policy.ts';
 import { hostImage, MiB, newInstance, testImage, testRuntime } from './docker-runtime.ts';

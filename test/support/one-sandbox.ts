@@ -1,6 +1,6 @@
 import { AppError } from '../../src/errors.ts';
 import type { Sandboxes } from '../../src/sandbox/sandboxes.ts';
-import type { Workspace } from '../../src/sandbox/workspace.ts';
+import type { Workspace } from '../../src/sandbox/ports/workspace.ts';
 
 const refuse = () => Promise.reject(new AppError('unsupported', 'There is one sandbox, and no more to it.'));
 

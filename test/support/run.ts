@@ -1,4 +1,4 @@
-import type { Container, ExecOptions } from '../../src/sandbox/runtime.ts';
+import type { Container, ExecOptions } from '../../src/sandbox/ports/runtime.ts';
 
 export interface Ran {
   readonly stdout: string;

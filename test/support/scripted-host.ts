@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import type { Container, ContainerState, Process } from '../../src/sandbox/runtime.ts';
+import type { Container, ContainerState, Process } from '../../src/sandbox/ports/runtime.ts';
 import { AppError } from '../../src/errors.ts';
 
 /** A request from the server, taken apart as far as tests look at it. */

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { AppError } from '../../src/errors.ts';
-import { openShellHost, type SessionHost, type SessionHostOptions } from '../../src/sandbox/host/session-host.ts';
+import {
+  openShellHost,
+  type SessionHost,
+  type SessionHostOptions,
+} from '../../src/sandbox/session/wire/session-host.ts';
 import type { ScriptedHost } from './scripted-host.ts';
 
 /** Small bounds, so that tests reach them. */

@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream';
-import { createApp, type AppContext } from '../../src/app.ts';
-import type { App } from '../../src/http/served-app.ts';
+import { createApp, type AppContext } from '../../src/compose/app.ts';
+import type { App } from '../../src/api/http/served-app.ts';
 import { loadConfig, type Config } from '../../src/config.ts';
-import { listen } from '../../src/http/server.ts';
+import { listen } from '../../src/api/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import type { Sandboxes } from '../../src/sandbox/sandboxes.ts';
 import { FakeSandboxes } from './fake-sandboxes.ts';

@@ -1,6 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { openShellHost, type SessionHost, type SessionHostOptions } from '../../src/sandbox/host/session-host.ts';
-import type { Container, ContainerSpec, Runtime } from '../../src/sandbox/runtime.ts';
+import {
+  openShellHost,
+  type SessionHost,
+  type SessionHostOptions,
+} from '../../src/sandbox/session/wire/session-host.ts';
+import type { Container, ContainerSpec, Runtime } from '../../src/sandbox/ports/runtime.ts';
 import { quiet, specOf } from './docker-runtime.ts';
 
 /** The settings' defaults. */

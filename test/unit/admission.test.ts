@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { Admission, type AdmissionLimits } from '../../src/sandbox/pool/admission.ts';
-import type { Entry } from '../../src/sandbox/pool/entry.ts';
-import { Headroom } from '../../src/sandbox/pool/headroom.ts';
-import { newHandle, Roster } from '../../src/sandbox/pool/roster.ts';
-import { State } from '../../src/sandbox/state.ts';
+import { Admission, type AdmissionLimits } from '../../src/sandbox/lifecycle/admission.ts';
+import type { Entry } from '../../src/sandbox/lifecycle/entry.ts';
+import { Headroom } from '../../src/sandbox/lifecycle/headroom.ts';
+import { newHandle, Roster } from '../../src/sandbox/lifecycle/roster.ts';
+import { State } from '../../src/state/state.ts';
 
 const GiB = 1024 ** 3;
 const never = new AbortController().signal;

@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Registry } from 'prom-client';
 import { AppError } from '../../src/errors.ts';
-import { auditedOpener } from '../../src/sandbox/audit/audit-opener.ts';
-import type { AuditFields } from '../../src/sandbox/audit/audit.ts';
-import { auditSubject, decorator } from '../../src/sandbox/decorate.ts';
-import type { Live, Opener } from '../../src/sandbox/pool/live.ts';
-import { workspaceMetrics } from '../../src/sandbox/metrics.ts';
-import { createPolicy } from '../../src/sandbox/policy/policy.ts';
-import type { ContainerRecord } from '../../src/sandbox/runtime.ts';
-import type { SandboxRow } from '../../src/sandbox/state.ts';
-import type { Workspace } from '../../src/sandbox/workspace.ts';
+import { auditedOpener } from '../../src/sandbox/intercept/audit/opener.ts';
+import type { AuditFields } from '../../src/sandbox/intercept/audit/audit.ts';
+import { auditSubject, decorator } from '../../src/compose/decorate.ts';
+import type { Live, Opener } from '../../src/sandbox/lifecycle/live.ts';
+import { workspaceMetrics } from '../../src/sandbox/intercept/metered.ts';
+import { createPolicy } from '../../src/sandbox/intercept/policy/policy.ts';
+import type { ContainerRecord } from '../../src/sandbox/ports/runtime.ts';
+import type { SandboxRow } from '../../src/state/state.ts';
+import type { Workspace } from '../../src/sandbox/ports/workspace.ts';
 
 const row = {
   handle: 'sbx-1',

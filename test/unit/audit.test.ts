@@ -15,12 +15,12 @@ import {
   verifyAudit,
   verifyAuditFiles,
   type AuditFields,
-} from '../../src/sandbox/audit/audit.ts';
-import { chainLine } from '../../src/sandbox/audit/audit-chain.ts';
+} from '../../src/sandbox/intercept/audit/audit.ts';
+import { chainLine } from '../../src/sandbox/intercept/audit/chain.ts';
 import { withCallContext } from '../../src/sandbox/call-context.ts';
-import { metered, workspaceMetrics } from '../../src/sandbox/metrics.ts';
-import { observed, type WorkspaceCall } from '../../src/sandbox/pool/observed.ts';
-import type { CommandResult, Workspace } from '../../src/sandbox/workspace.ts';
+import { metered, workspaceMetrics } from '../../src/sandbox/intercept/metered.ts';
+import { observed, type WorkspaceCall } from '../../src/sandbox/intercept/observed.ts';
+import type { CommandResult, Workspace } from '../../src/sandbox/ports/workspace.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'berth-audit-'));
 after(() => rmSync(directory, { recursive: true }));

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
 import { SignJWT } from 'jose';
-import { authenticate } from '../../src/http/auth.ts';
-import type { HttpEnv } from '../../src/http/env.ts';
+import { authenticate } from '../../src/api/http/auth.ts';
+import type { HttpEnv } from '../../src/api/http/env.ts';
 import { testConfig } from '../support/server.ts';
 
 const text = 'echo what nobody is to see in the recording';

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
-import { backUp, restore } from '../../src/sandbox/backup.ts';
-import { State, type SandboxRow } from '../../src/sandbox/state.ts';
+import { backUp, restore } from '../../src/state/backup.ts';
+import { State, type SandboxRow } from '../../src/state/state.ts';
 
 function directory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'berth-backup-'));

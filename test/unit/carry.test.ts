@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import type { SessionHost } from '../../src/sandbox/host/session-host.ts';
+import type { SessionHost } from '../../src/sandbox/session/wire/session-host.ts';
 import { ScriptedHost, u32, u8 } from '../support/scripted-host.ts';
 import { notes, open } from '../support/scripted-session.ts';
 

@@ -6,7 +6,7 @@ import { describe, test, type TestContext } from 'node:test';
 import { audit } from '../../src/cli/audit.ts';
 import type { Invocation } from '../../src/cli/invocation.ts';
 import { key } from '../../src/cli/key.ts';
-import { openKeys } from '../../src/sandbox/key-store.ts';
+import { openKeys } from '../../src/identity/key-store.ts';
 
 function directory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'berth-cli-'));

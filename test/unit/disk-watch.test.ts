@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import { DiskWatch } from '../../src/sandbox/pool/disk-watch.ts';
+import { DiskWatch } from '../../src/sandbox/lifecycle/disk-watch.ts';
 
 const MiB = 1024 ** 2;
 

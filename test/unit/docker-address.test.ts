@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { findEngine } from '../../src/docker/address.ts';
+import { findEngine } from '../../src/runtimes/docker/address.ts';
 
 describe('the engine is found', () => {
   const home = mkdtempSync(join(tmpdir(), 'berth-address-'));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { Demux } from '../../src/docker/demux.ts';
+import { Demux } from '../../src/runtimes/docker/demux.ts';
 
 function frame(stream: number, bytes: Uint8Array): Buffer {
   const header = Buffer.alloc(8);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { engineError } from '../../src/docker/errors.ts';
-import { parseEvent } from '../../src/docker/events.ts';
+import { engineError } from '../../src/runtimes/docker/errors.ts';
+import { parseEvent } from '../../src/runtimes/docker/events.ts';
 
 const answer = (statusCode: number, message: string) => Object.assign(new Error(message), { statusCode });
 const broken = (code: string) => Object.assign(new Error(`connect ${code} /var/run/docker.sock`), { code });

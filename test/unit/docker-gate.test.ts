@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Gate, Turns } from '../../src/docker/gate.ts';
-import { Starts } from '../../src/docker/starts.ts';
+import { Gate, Turns } from '../../src/runtimes/docker/gate.ts';
+import { Starts } from '../../src/runtimes/docker/starts.ts';
 
 const later = () => new Promise((resolve) => setImmediate(resolve));
 

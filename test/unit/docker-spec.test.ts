@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createBody } from '../../src/docker/spec.ts';
+import { createBody } from '../../src/runtimes/docker/spec.ts';
 import { MiB, specOf } from '../support/docker-runtime.ts';
 
 const placement = { instance: 'i1', hostVolume: 'berth-session-host-abc', orphanAfter: 90 };

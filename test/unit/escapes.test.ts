@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { stripEscapes, unfinished } from '../../src/sandbox/terminal/escapes.ts';
-import { Pace } from '../../src/sandbox/shell/pace.ts';
-import { Pattern } from '../../src/sandbox/terminal/pattern.ts';
+import { stripEscapes, unfinished } from '../../src/lib/escapes.ts';
+import { Pace } from '../../src/lib/pace.ts';
+import { Pattern } from '../../src/sandbox/session/terminal/pattern.ts';
 
 const open: readonly [string, number][] = [
   ['', 0],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { looksOffline } from '../../src/sandbox/diagnosis/evidence.ts';
+import { looksOffline } from '../../src/sandbox/intercept/diagnosis/evidence.ts';
 
 const saysOffline = (stderr: string) => looksOffline({ command: 'x', exitCode: 1, stdout: '', stderr });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FairQueue } from '../../src/sandbox/pool/fair-queue.ts';
+import { FairQueue } from '../../src/sandbox/lifecycle/fair-queue.ts';
 
 /** A queue with so many places, and who went in, in order. */
 function bench(places: number, longest = 100) {

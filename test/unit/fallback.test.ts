@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { MarkedStream, type Piece } from '../../src/sandbox/fallback/marked-stream.ts';
-import { Outflow } from '../../src/sandbox/fallback/outflow.ts';
-import { hostRefused, whyRefused } from '../../src/sandbox/fallback/refused.ts';
-import { readRequest } from '../../src/sandbox/fallback/requests.ts';
+import { MarkedStream, type Piece } from '../../src/sandbox/session/plain/marked-stream.ts';
+import { Outflow } from '../../src/sandbox/session/plain/outflow.ts';
+import { hostRefused, whyRefused } from '../../src/sandbox/session/plain/refused.ts';
+import { readRequest } from '../../src/sandbox/session/plain/requests.ts';
 import { AppError, HostRefused } from '../../src/errors.ts';
-import type { Container } from '../../src/sandbox/runtime.ts';
-import * as request from '../../src/sandbox/host/request.ts';
+import type { Container } from '../../src/sandbox/ports/runtime.ts';
+import * as request from '../../src/sandbox/session/wire/request.ts';
 
 /** The pieces, with neighbouring bytes joined. */
 function pieces(stream: MarkedStream, chunks: readonly Uint8Array[]): string[] {

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseRange } from '../../src/http/range.ts';
-import { ByteReader } from '../../src/sandbox/host/byte-reader.ts';
+import { parseRange } from '../../src/api/http/range.ts';
+import { ByteReader } from '../../src/lib/byte-reader.ts';
 import { createFiles } from '../../src/sandbox/files/files.ts';
-import { replaceText } from '../../src/sandbox/files/files-edit.ts';
-import { scriptFailure } from '../../src/sandbox/files/files-failure.ts';
+import { replaceText } from '../../src/sandbox/files/edit.ts';
+import { scriptFailure } from '../../src/sandbox/files/failure.ts';
 import { globMatcher } from '../../src/sandbox/files/glob.ts';
 import { MarkedBody } from '../../src/sandbox/files/marked-body.ts';
 import { resolveFile, resolvePath, shown } from '../../src/sandbox/files/paths.ts';
 import { sanitizedTar } from '../../src/sandbox/files/files-tar.ts';
-import type { Container } from '../../src/sandbox/runtime.ts';
+import type { Container } from '../../src/sandbox/ports/runtime.ts';
 import { tarEnd, tarHeader, tarPadding, type TarEntry } from '../../src/sandbox/files/tar.ts';
 
 for (const [path, resolved] of [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { FrameError, FrameParser, maxFrame, type HostFrame } from '../../src/sandbox/host/frame.ts';
+import { FrameError, FrameParser, maxFrame, type HostFrame } from '../../src/sandbox/session/wire/frame.ts';
 
 function frame(type: number, body: Uint8Array | string = ''): Buffer {
   const bytes = Buffer.from(body);

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createBody, fillerBody } from '../../src/docker/spec.ts';
-import { trialBody } from '../../src/docker/trial.ts';
+import { createBody, fillerBody } from '../../src/runtimes/docker/spec.ts';
+import { trialBody } from '../../src/runtimes/docker/trial.ts';
 import { acceptedContainer } from '../../src/guard/create.ts';
 import type { GuardPolicy, TemplatePolicy } from '../../src/guard/policy.ts';
-import type { Mount } from '../../src/sandbox/runtime.ts';
+import type { Mount } from '../../src/sandbox/ports/runtime.ts';
 
 const MiB = 1024 ** 2;
 

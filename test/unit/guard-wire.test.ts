@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { buffer, text } from 'node:stream/consumers';
-import { createBody } from '../../src/docker/spec.ts';
+import { createBody } from '../../src/runtimes/docker/spec.ts';
 import { specOf, testImage } from '../support/docker-runtime.ts';
 import { type TestGuard, testGuard } from '../support/guarded.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Headroom } from '../../src/sandbox/pool/headroom.ts';
+import { Headroom } from '../../src/sandbox/lifecycle/headroom.ts';
 
 const MiB = 1024 ** 2;
 

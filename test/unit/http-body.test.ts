@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { readJson } from '../../src/http/body.ts';
+import { readJson } from '../../src/api/http/body.ts';
 
 function requestOf(...pieces: (string | number)[]): Request {
   const encoder = new TextEncoder();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { groupPolicy } from '../../src/http/identity-groups.ts';
-import { identifier } from '../../src/http/identity.ts';
+import { groupPolicy } from '../../src/identity/groups.ts';
+import { identifier } from '../../src/identity/identity.ts';
 import { testConfig } from '../support/server.ts';
 
 const policy = groupPolicy({

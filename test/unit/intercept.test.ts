@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { intercept, operations, type Ports } from '../../src/sandbox/intercept.ts';
-import { observed } from '../../src/sandbox/pool/observed.ts';
-import type { Workspace } from '../../src/sandbox/workspace.ts';
+import { intercept, operations, type Ports } from '../../src/sandbox/intercept/intercept.ts';
+import { observed } from '../../src/sandbox/intercept/observed.ts';
+import type { Workspace } from '../../src/sandbox/ports/workspace.ts';
 
 type Call = (...args: unknown[]) => Promise<unknown>;
 

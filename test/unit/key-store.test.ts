@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { hasStoredKeys, openKeys, type NewKey } from '../../src/sandbox/key-store.ts';
-import { State } from '../../src/sandbox/state.ts';
+import { hasStoredKeys, openKeys, type NewKey } from '../../src/identity/key-store.ts';
+import { State } from '../../src/state/state.ts';
 
 const ann: NewKey = { name: 'ann', scopes: ['tools'], expires: null };
 

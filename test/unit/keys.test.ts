@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '../../src/errors.ts';
-import { keyText } from '../../src/sandbox/terminal/keys.ts';
+import { keyText } from '../../src/sandbox/session/terminal/keys.ts';
 
 const cases: readonly [string, string, string?][] = [
   ['ctrl-c', '\x03'],

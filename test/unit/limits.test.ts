@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import type { Live } from '../../src/sandbox/pool/live.ts';
-import { CpuWatch } from '../../src/sandbox/limits/cpu-watch.ts';
-import { HourMeter } from '../../src/sandbox/limits/hour-meter.ts';
-import { limited } from '../../src/sandbox/limits/limited.ts';
-import { Limiter, type Bounds } from '../../src/sandbox/limits/limiter.ts';
-import { OpenTerminals } from '../../src/sandbox/limits/open-terminals.ts';
-import type { SandboxRow } from '../../src/sandbox/state.ts';
-import type { SandboxStatus, Workspace } from '../../src/sandbox/workspace.ts';
+import type { Live } from '../../src/sandbox/lifecycle/live.ts';
+import { CpuWatch } from '../../src/sandbox/intercept/limits/cpu-watch.ts';
+import { HourMeter } from '../../src/sandbox/intercept/limits/hour-meter.ts';
+import { limited } from '../../src/sandbox/intercept/limits/limited.ts';
+import { Limiter, type Bounds } from '../../src/sandbox/intercept/limits/limiter.ts';
+import { OpenTerminals } from '../../src/sandbox/intercept/limits/open-terminals.ts';
+import type { SandboxRow } from '../../src/state/state.ts';
+import type { SandboxStatus, Workspace } from '../../src/sandbox/ports/workspace.ts';
 import { FakeWorkspace } from '../support/fake-workspace.ts';
 
 const none: Bounds = { commands: 0, terminals: 0, uploadPerHour: 0, cpuPerHour: 0 };

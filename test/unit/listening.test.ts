@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { pino } from 'pino';
 import { loadConfig } from '../../src/config.ts';
-import { startServer } from '../../src/context.ts';
+import { startServer } from '../../src/compose/context.ts';
 import { FakeRuntime } from '../support/fake-runtime.ts';
 
 function directory(t: TestContext): string {

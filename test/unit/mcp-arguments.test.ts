@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { allTools, toolTable, unknownTools } from '../../src/mcp/tool-set.ts';
+import { allTools, toolTable, unknownTools } from '../../src/api/mcp/tool-set.ts';
 
 const parse = (name: string, args: unknown) => allTools.find((tool) => tool.name === name)!.parse(args);
 

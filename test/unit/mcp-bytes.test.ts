@@ -1,7 +1,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { cutAtEnd, cutAtStart, decodeBytes } from '../../src/mcp/bytes.ts';
+import { cutAtEnd, cutAtStart, decodeBytes } from '../../src/lib/bytes.ts';
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const utf8 = (text: string) => new TextEncoder().encode(text);

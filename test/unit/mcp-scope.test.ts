@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { resolveScope, type ScopeHints, type ScopeSettings } from '../../src/mcp/scope.ts';
+import { resolveScope, type ScopeHints, type ScopeSettings } from '../../src/api/mcp/scope.ts';
 
 const settings: ScopeSettings = {
   scope: 'auto',

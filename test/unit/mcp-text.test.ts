@@ -1,7 +1,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { lastFrames, byteSize, lines, omissionLine, oneLine, readable } from '../../src/mcp/text.ts';
-import { respond, respondError } from '../../src/mcp/response.ts';
+import { lastFrames, byteSize, lines, omissionLine, oneLine, readable } from '../../src/lib/text.ts';
+import { respond, respondError } from '../../src/api/mcp/response.ts';
 import { AppError } from '../../src/errors.ts';
 
 for (const [name, input, output] of [

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
-import { openKeys } from '../../src/sandbox/key-store.ts';
-import { stateVersion } from '../../src/sandbox/migrations.ts';
-import { State } from '../../src/sandbox/state.ts';
+import { openKeys } from '../../src/identity/key-store.ts';
+import { stateVersion } from '../../src/state/migrations.ts';
+import { State } from '../../src/state/state.ts';
 
 /** A copy of the database that a server wrote before databases had a version. */
 function unversioned(t: TestContext): string {

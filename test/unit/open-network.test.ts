@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ruleset } from '../../src/docker/open-network.ts';
+import { ruleset } from '../../src/runtimes/docker/open-network.ts';
 
 const reject = '-j REJECT --reject-with icmp-admin-prohibited';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SandboxOpener, type OpenerOptions } from '../../src/sandbox/pool/opener.ts';
-import type { SandboxRow } from '../../src/sandbox/state.ts';
+import { SandboxOpener, type OpenerOptions } from '../../src/sandbox/lifecycle/opener.ts';
+import type { SandboxRow } from '../../src/state/state.ts';
 import { testConfig } from '../support/server.ts';
 
 test('a sandbox of a template that was taken away is not started as one of another', async () => {

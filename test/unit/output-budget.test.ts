@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { OutputBudget } from '../../src/sandbox/shell/output-budget.ts';
+import { OutputBudget } from '../../src/sandbox/session/shell/output-budget.ts';
 
 function holders(budget: OutputBudget) {
   const gaveUp: string[] = [];

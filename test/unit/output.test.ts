@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { KeptOutput } from '../../src/sandbox/shell/output.ts';
-import { ByteRing } from '../../src/sandbox/shell/ring.ts';
+import { KeptOutput } from '../../src/sandbox/session/shell/output.ts';
+import { ByteRing } from '../../src/lib/ring.ts';
 
 const limits = { head: 4, tail: 6, window: 16 };
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Directories } from '../../src/open-terminal/directories.ts';
-import { fileField } from '../../src/open-terminal/multipart.ts';
-import { pack, unpack } from '../../src/open-terminal/offsets.ts';
-import { replaceAll } from '../../src/open-terminal/replace.ts';
-import { paneScope } from '../../src/open-terminal/scope.ts';
+import { Directories } from '../../src/api/open-terminal/directories.ts';
+import { fileField } from '../../src/api/open-terminal/multipart.ts';
+import { pack, unpack } from '../../src/api/open-terminal/offsets.ts';
+import { replaceAll } from '../../src/api/open-terminal/replace.ts';
+import { paneScope } from '../../src/api/open-terminal/scope.ts';
 
 test('an offset tells both positions, as long as a reader is not further behind than what is held', () => {
   const position = fc.integer({ min: 0, max: 2 ** 40 });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { AppError } from '../../src/errors.ts';
-import { createPolicy, guarded } from '../../src/sandbox/policy/policy.ts';
-import type { Workspace } from '../../src/sandbox/workspace.ts';
+import { createPolicy, guarded } from '../../src/sandbox/intercept/policy/policy.ts';
+import type { Workspace } from '../../src/sandbox/ports/workspace.ts';
 
 const allowed = [
   'ls', 'cat', 'echo', 'grep', 'cd', 'printf', 'python3', 'env', 'xargs', 'sudo', 'nohup', 'timeout', 'nice', 'find',

@@ -8,12 +8,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { pino } from 'pino';
 import { AppError } from '../../src/errors.ts';
-import type { Key } from '../../src/sandbox/key.ts';
-import type { Activity, Live, Opener } from '../../src/sandbox/pool/live.ts';
-import { Pool, type PoolOptions } from '../../src/sandbox/pool/pool.ts';
-import type { Container, ContainerRecord, Runtime } from '../../src/sandbox/runtime.ts';
-import { State, type SandboxRow } from '../../src/sandbox/state.ts';
-import type { SandboxStatus, Workspace } from '../../src/sandbox/workspace.ts';
+import type { Key } from '../../src/identity/key.ts';
+import type { Activity, Live, Opener } from '../../src/sandbox/lifecycle/live.ts';
+import { Pool, type PoolOptions } from '../../src/sandbox/lifecycle/pool.ts';
+import type { Container, ContainerRecord, Runtime } from '../../src/sandbox/ports/runtime.ts';
+import { State, type SandboxRow } from '../../src/state/state.ts';
+import type { SandboxStatus, Workspace } from '../../src/sandbox/ports/workspace.ts';
 
 const idle: Activity = { running: false, processes: 0, watched: 0 };
 

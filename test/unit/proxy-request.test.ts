@@ -4,8 +4,8 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { proxyRequest } from '../../src/previews/proxy-request.ts';
-import { noPorts } from '../../src/sandbox/host/dials.ts';
+import { proxyRequest } from '../../src/api/previews/proxy-request.ts';
+import { noPorts } from '../../src/sandbox/session/wire/dials.ts';
 
 test('a request goes to the program and its answer comes back confined', async () => {
   const program = createServer((request, response) => {

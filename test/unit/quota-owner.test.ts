@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { mappedOwner } from '../../src/docker/quota/owner.ts';
-import { podmanVersion } from '../../src/docker/podman.ts';
+import { mappedOwner } from '../../src/runtimes/docker/quota/owner.ts';
+import { podmanVersion } from '../../src/runtimes/docker/podman.ts';
 
 describe('the sandboxes’ user, as the host counts', () => {
   test('is 1000 where the engine maps nobody, whatever its directory is called', () => {

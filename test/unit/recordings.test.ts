@@ -8,16 +8,16 @@ import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { withCallContext } from '../../src/sandbox/call-context.ts';
-import { recorded } from '../../src/sandbox/recordings/recorded.ts';
-import { Recorder, type RecorderOptions } from '../../src/sandbox/recordings/recorder.ts';
-import { Redactor } from '../../src/sandbox/recordings/redactor.ts';
+import { recorded } from '../../src/sandbox/intercept/recordings/recorded.ts';
+import { Recorder, type RecorderOptions } from '../../src/sandbox/intercept/recordings/recorder.ts';
+import { Redactor } from '../../src/sandbox/intercept/recordings/redactor.ts';
 import type {
   SandboxStatus,
   TerminalsPort,
   TerminalWatch,
   WatchOptions,
   Workspace,
-} from '../../src/sandbox/workspace.ts';
+} from '../../src/sandbox/ports/workspace.ts';
 import { FakeWorkspace } from '../support/fake-workspace.ts';
 
 const log = pino({ level: 'silent' });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SandboxView, type SandboxParts } from '../../src/sandbox/pool/sandbox-view.ts';
-import type { SandboxRow } from '../../src/sandbox/state.ts';
+import { SandboxView, type SandboxParts } from '../../src/sandbox/lifecycle/sandbox-view.ts';
+import type { SandboxRow } from '../../src/state/state.ts';
 import { testConfig } from '../support/server.ts';
 
 const row = { handle: 'sb_1', created: 0, expires: null } as SandboxRow;

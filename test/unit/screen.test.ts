@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Screen } from '../../src/sandbox/terminal/screen.ts';
-import { StringBound } from '../../src/sandbox/terminal/string-bound.ts';
+import { Screen } from '../../src/sandbox/session/terminal/screen.ts';
+import { StringBound } from '../../src/sandbox/session/terminal/string-bound.ts';
 
 function screen(rows = 6, cols = 20): Screen & { answers: string[] } {
   const answers: string[] = [];

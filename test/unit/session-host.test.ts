@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import type { AppError } from '../../src/errors.ts';
-import type { CommandResult, Output } from '../../src/sandbox/workspace.ts';
+import type { CommandResult, Output } from '../../src/sandbox/ports/workspace.ts';
 import { channelBody, ScriptedHost } from '../support/scripted-host.ts';
 import { notes, open, rejects } from '../support/scripted-session.ts';
 

@@ -6,9 +6,9 @@ import { describe, test, type TestContext } from 'node:test';
 import { doctor } from '../../src/cli/doctor.ts';
 import type { Invocation } from '../../src/cli/invocation.ts';
 import { AppError } from '../../src/errors.ts';
-import { hasStoredKeys, openKeys } from '../../src/sandbox/key-store.ts';
-import { makeStateDirectory, onState } from '../../src/sandbox/state-directory.ts';
-import { State } from '../../src/sandbox/state.ts';
+import { hasStoredKeys, openKeys } from '../../src/identity/key-store.ts';
+import { makeStateDirectory, onState } from '../../src/state/directory.ts';
+import { State } from '../../src/state/state.ts';
 import { SetupError } from '../../src/setup/error.ts';
 import { Progress } from '../../src/setup/progress.ts';
 

@@ -4,8 +4,8 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Key } from '../../src/sandbox/key.ts';
-import { State, type SandboxRow } from '../../src/sandbox/state.ts';
+import type { Key } from '../../src/identity/key.ts';
+import { State, type SandboxRow } from '../../src/state/state.ts';
 
 const row: SandboxRow = {
   handle: 'sb_1',

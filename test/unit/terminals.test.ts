@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SessionHost } from '../../src/sandbox/host/session-host.ts';
+import type { SessionHost } from '../../src/sandbox/session/wire/session-host.ts';
 import { channelBody, ScriptedHost, u32, u64 } from '../support/scripted-host.ts';
 import { notes, open, rejects } from '../support/scripted-session.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TokenMemory } from '../../src/http/token-memory.ts';
+import { TokenMemory } from '../../src/identity/token-memory.ts';
 
 test('only a token that was kept is held', () => {
   const memory = new TokenMemory(60);

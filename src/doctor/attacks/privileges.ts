@@ -1,7 +1,7 @@
 import { type Attack, broken, otherImage, type Outcome, type Target, unless, untried } from '../attack.ts';
 import { script, trial } from '../exec.ts';
 import { makeCalls, type SystemCall } from '../system-calls.ts';
-import type { Container } from '../../sandbox/runtime.ts';
+import type { Container } from '../../sandbox/ports/runtime.ts';
 
 const profile =
   'Take the line `seccomp: engine` out of the template, or add the denials of config/seccomp.json to the profile it names.';

@@ -1,5 +1,5 @@
 import { type Attack, broken, held, type Outcome, type Target, untried, weak } from '../attack.ts';
-import type { Container } from '../../sandbox/runtime.ts';
+import type { Container } from '../../sandbox/ports/runtime.ts';
 import { begin, script } from '../exec.ts';
 
 const MiB = 1024 ** 2;

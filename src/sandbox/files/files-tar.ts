@@ -3,7 +3,7 @@ import { AppError } from '../../errors.ts';
 import { shown } from './paths.ts';
 import { tarReader } from './tar-reader.ts';
 import { tarEnd, tarHeader, tarPadding, type TarEntry } from './tar.ts';
-import { detached } from '../../detached.ts';
+import { detached } from '../../lib/detached.ts';
 
 export interface TarLimits {
   readonly entries: number;

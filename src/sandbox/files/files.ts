@@ -1,21 +1,21 @@
 import { AppError } from '../../errors.ts';
-import { archiveDirectory } from './files-archive.ts';
-import { makeDirectory, moveEntry, removeEntry } from './files-change.ts';
-import { parseFacts } from './files-facts.ts';
-import { replaceText } from './files-edit.ts';
-import { listFiles, type ListLimits } from './files-list.ts';
-import { openFile } from './files-open.ts';
-import { ScriptRun, type ScriptHost } from './files-run.ts';
-import { scripts } from './files-script.ts';
-import { searchFiles } from './files-search.ts';
+import { archiveDirectory } from './archive.ts';
+import { makeDirectory, moveEntry, removeEntry } from './change.ts';
+import { parseFacts } from './facts.ts';
+import { replaceText } from './edit.ts';
+import { listFiles, type ListLimits } from './list.ts';
+import { openFile } from './open.ts';
+import { ScriptRun, type ScriptHost } from './run.ts';
+import { scripts } from './script.ts';
+import { searchFiles } from './search.ts';
 import type { TarLimits } from './files-tar.ts';
-import { unpackTar } from './files-unpack.ts';
+import { unpackTar } from './unpack.ts';
 import { Turns } from './turns.ts';
-import { writeFile } from './files-write.ts';
-import { zipPaths } from './files-zip.ts';
+import { writeFile } from './write.ts';
+import { zipPaths } from './zip.ts';
 import { resolveEntry, resolveFile, resolvePath, shown } from './paths.ts';
-import type { Container } from '../runtime.ts';
-import type { FilesPort, FileStat, OpenFile } from '../workspace.ts';
+import type { Container } from '../ports/runtime.ts';
+import type { FilesPort, FileStat, OpenFile } from '../ports/workspace.ts';
 
 export interface FilesOptions {
   /** What relative paths are under. */

@@ -1,4 +1,4 @@
-import type { ByteReader } from '../host/byte-reader.ts';
+import type { ByteReader } from '../../lib/byte-reader.ts';
 
 const digits = 3;
 

@@ -1,7 +1,7 @@
 import { AppError } from '../../errors.ts';
-import { ownBash } from '../own-bash.ts';
+import { ownBash } from '../../lib/own-bash.ts';
 import { type Egress, egressPaths } from './egress.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../ports/runtime.ts';
 
 const { directory, socket, relay, port } = egressPaths;
 

@@ -1,9 +1,9 @@
 import type { Logger } from '../../log.ts';
 import { AppError } from '../../errors.ts';
 import { egressPaths } from './egress.ts';
-import type { Container, Process } from '../runtime.ts';
-import { Timers } from '../shell/timers.ts';
-import { detached } from '../../detached.ts';
+import type { Container, Process } from '../ports/runtime.ts';
+import { Timers } from '../../lib/timers.ts';
+import { detached } from '../../lib/detached.ts';
 
 const { directory, socket, relay, port } = egressPaths;
 const argv = [relay, `${directory}/${socket}`, String(port)];

@@ -1,4 +1,4 @@
-import type { Denial } from '../diagnosis/diagnose.ts';
+import type { Denial } from '../intercept/diagnosis/diagnose.ts';
 
 /** What of the network a sandbox may reach through its proxy. */
 export interface EgressPolicy {
