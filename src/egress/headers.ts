@@ -1,18 +1,8 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { hopByHop } from '../lib/hop-by-hop.ts';
 
-/** What concerns one connection and not the next (RFC 9110, 7.6.1). */
-const perHop: ReadonlySet<string> = new Set([
-  'connection',
-  'expect',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
+/** What is not passed on. */
+const perHop: ReadonlySet<string> = new Set([...hopByHop, 'expect']);
 
 /** The headers as the next hop gets them. */
 export function passedOn(headers: IncomingHttpHeaders): OutgoingHttpHeaders {

@@ -25,6 +25,8 @@ export interface Transfer {
 
 export interface TransferContext {
   readonly sandboxes: Sandboxes;
+  /** What the sandbox is made from where there is none. */
+  readonly template?: string | undefined;
   /** Milliseconds a transfer may stand still; default two minutes. */
   readonly patience?: number;
 }
@@ -36,10 +38,11 @@ export async function transfer(
   key: Key,
   handle: (transfer: Transfer) => Promise<Response>,
 ): Promise<Response> {
+  const { template } = ctx;
   await using held = new AsyncDisposableStack();
   const watchdog = held.use(new Watchdog(ctx.patience ?? usualPatience, () => takenBy(c)));
   const signal = AbortSignal.any([c.req.raw.signal, watchdog.signal]);
-  const lease = held.use(await ctx.sandboxes.acquire(key, { signal }));
+  const lease = held.use(await ctx.sandboxes.acquire(key, { signal, ...(template !== undefined && { template }) }));
   const onChunk = () => watchdog.touch();
   const body = (stream: ReadableStream<Uint8Array>) => {
     const kept = held.move();

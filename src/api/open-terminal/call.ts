@@ -3,6 +3,8 @@ import type { Context } from 'hono';
 import type { z } from 'zod';
 import { AppError } from '../../errors.ts';
 import { readJson } from '../http/body.ts';
+import type { HttpEnv } from '../http/env.ts';
+import { transfer, type Transfer } from '../http/transfer.ts';
 import type { Glance, Workspace } from '../../sandbox/ports/workspace.ts';
 import type { Lease, Sandboxes } from '../../sandbox/sandboxes.ts';
 import type { PaneEnv } from './env.ts';
@@ -31,6 +33,12 @@ export async function inSandbox<T>(
 ): Promise<T> {
   await using lease = await leaseOf(sandboxes, c);
   return await work(lease.workspace);
+}
+
+/** Moves bytes between the caller and their sandbox, which is made or woken where it does not run. */
+export function moving(sandboxes: Sandboxes, c: PaneContext, work: (transfer: Transfer) => Promise<Response>) {
+  const request = c as unknown as Context<HttpEnv>;
+  return transfer({ sandboxes, template: c.get('template') }, request, c.get('key'), work);
 }
 
 /** As `inSandbox`, but makes no sandbox for one who only looks: then the answer is `nothing`. */

@@ -2,10 +2,9 @@ import { posix } from 'node:path';
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { AppError } from '../../errors.ts';
-import { transfer } from '../http/transfer.ts';
 import type { Sandboxes } from '../../sandbox/sandboxes.ts';
 import type { FileMatch, FilesPort } from '../../sandbox/ports/workspace.ts';
-import { absolute, bodyOf, flagOf, ifThere, inSandbox, needed, numberOf, type PaneContext } from './call.ts';
+import { absolute, bodyOf, flagOf, ifThere, inSandbox, moving, needed, numberOf, type PaneContext } from './call.ts';
 import type { PaneEnv } from './env.ts';
 import { detail } from './errors.ts';
 
@@ -66,7 +65,7 @@ async function move(sandboxes: Sandboxes, c: PaneContext): Promise<Response> {
 async function archive(sandboxes: Sandboxes, c: PaneContext): Promise<Response> {
   const asked = (await bodyOf(c, z.object({ paths: z.array(path).min(1).max(mostPaths) }))).paths.map(absolute);
   if (!sandboxes.has(c.get('key'))) return detail(404, 'There is no such file.');
-  return await transfer({ sandboxes }, c as never, c.get('key'), async ({ lease, signal, body }) => {
+  return await moving(sandboxes, c, async ({ lease, signal, body }) => {
     const zip = await lease.workspace.files.zip(asked, signal);
     const [only] = asked;
     const name = asked.length === 1 && only !== undefined ? posix.basename(only) : 'files';

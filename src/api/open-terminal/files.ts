@@ -4,7 +4,7 @@ import { getMimeType } from 'hono/utils/mime';
 import { z } from 'zod';
 import type { Config } from '../../config.ts';
 import { AppError } from '../../errors.ts';
-import { holding, streamOf } from '../http/body-stream.ts';
+import { streamOf } from '../http/body-stream.ts';
 import { Watchdog } from '../http/watchdog.ts';
 import type { Sandboxes } from '../../sandbox/sandboxes.ts';
 import type { FilesPort, OpenFile } from '../../sandbox/ports/workspace.ts';
@@ -16,6 +16,7 @@ import {
   ifThere,
   inSandbox,
   leaseOf,
+  moving,
   needed,
   numberOf,
   optional,
@@ -162,24 +163,11 @@ const policy = 'sandbox allow-scripts allow-forms allow-popups';
 async function view(sandboxes: Sandboxes, c: PaneContext, given: string): Promise<Response> {
   const path = absolute(given);
   if (!sandboxes.has(c.get('key'))) return detail(404, 'File not found.');
-  await using held = new AsyncDisposableStack();
-  const watchdog = held.use(new Watchdog(patience));
-  const signal = AbortSignal.any([c.req.raw.signal, watchdog.signal]);
-  const { workspace } = held.use(await leaseOf(sandboxes, c, signal));
-  const file = held.use(await workspace.files.open(path, signal));
-  if (file.stat.type !== 'file') throw new AppError('not_found', 'File not found.');
-  const kept = held.move();
-  const breakOff = (err: unknown) => {
-    c.get('log').info({ err, path }, 'download broke off');
-    c.env.outgoing?.destroy();
-  };
-  const body = holding(file.read(), {
-    onChunk: () => watchdog.touch(),
-    signal,
-    breakOff,
-    release: () => kept.disposeAsync(),
+  return await moving(sandboxes, c, async ({ lease, signal, held, body }) => {
+    const file = held.use(await lease.workspace.files.open(path, signal));
+    if (file.stat.type !== 'file') throw new AppError('not_found', 'File not found.');
+    return new Response(body(file.read()), { headers: viewHeaders(file) });
   });
-  return new Response(body as BodyInit, { headers: viewHeaders(file) });
 }
 
 function viewHeaders({ stat }: OpenFile): Record<string, string> {

@@ -1,11 +1,10 @@
 import { posix } from 'node:path';
 import { Hono } from 'hono';
 import type { Config } from '../../config.ts';
-import { transfer } from '../http/transfer.ts';
 import { proxyRequest } from '../previews/proxy-request.ts';
 import { refuseForbidden } from '../previews/share.ts';
 import type { Sandboxes } from '../../sandbox/sandboxes.ts';
-import { glanceOf, type PaneContext } from './call.ts';
+import { glanceOf, moving, type PaneContext } from './call.ts';
 import type { PaneEnv } from './env.ts';
 import { detail } from './errors.ts';
 
@@ -38,7 +37,7 @@ async function proxy({ sandboxes, config }: PanePortsContext, c: PaneContext): P
   const known = await sandboxes.list(principal);
   const template = known.find(({ sandbox }) => sandbox === glance.handle)?.template ?? '';
   refuseForbidden(config, { template, port });
-  return await transfer({ sandboxes }, c as never, c.get('key'), async ({ lease, body }) => {
+  return await moving(sandboxes, c, async ({ lease, body }) => {
     const { ports } = lease.workspace;
     const headersTimeout = config.previews.headers_timeout * 1000;
     const path = proxiedPath(c);

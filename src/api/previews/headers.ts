@@ -1,3 +1,4 @@
+import { hopByHop } from '../../lib/hop-by-hop.ts';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 
 /** Names and values in their order, as they came. */
@@ -13,18 +14,7 @@ export function valuesOf(headers: Headers, name: string): string[] {
 }
 
 /** They speak of one connection and are written anew for the next. */
-const hopByHop = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-]);
+const perHop = new Set([...hopByHop, 'http2-settings']);
 
 /** Only a proxy may say these. */
 const forwarding = /^(x-forwarded-|x-real-ip$|forwarded$|via$)/;
@@ -48,7 +38,7 @@ export function requestHeaders(headers: Headers, rules: RequestRules): [string, 
   if (rules.withoutAuthorization) dropped.add('authorization');
   const kept = headers.flatMap(([name, value]): [string, string][] => {
     const key = name.toLowerCase();
-    if (dropped.has(key) || hopByHop.has(key) || forwarding.test(key) || key.startsWith('x-berth-')) return [];
+    if (dropped.has(key) || perHop.has(key) || forwarding.test(key) || key.startsWith('x-berth-')) return [];
     if (key === 'cookie') return withoutOwnCookies(value).map((cookies) => [name, cookies]);
     if (key === 'origin' && rules.origin !== undefined) return [[name, rules.origin]];
     if (key === 'sec-websocket-protocol') return withoutBearer(value).map((offered) => [name, offered]);
@@ -114,7 +104,7 @@ export function responseHeaders(headers: Headers, rules: ResponseRules): [string
   const dropped = new Set(connectionNames(headers));
   const kept = headers.flatMap(([name, value]): [string, string][] => {
     const key = name.toLowerCase();
-    if (!isValid(name, value) || dropped.has(key) || hopByHop.has(key) || confined.has(key)) return [];
+    if (!isValid(name, value) || dropped.has(key) || perHop.has(key) || confined.has(key)) return [];
     if (key === 'set-cookie')
       return rules.prefix === undefined ? hostCookie(value).map((cookie) => [name, cookie]) : [];
     if (key === 'location' || key === 'content-location') return [[name, relocated(value, rules)]];
