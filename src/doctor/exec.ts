@@ -34,8 +34,8 @@ const wholly = 'tried to the end';
 export async function begin(container: Container, text: string, signal: AbortSignal): Promise<AsyncDisposable> {
   const { argv, env } = ownBash(bash, text);
   const process = await container.exec(argv, { env, signal });
-  for (const stream of [process.stdout, process.stderr]) detached(bounded(stream));
-  detached(process.wait());
+  for (const stream of [process.stdout, process.stderr]) detached(bounded(stream).catch(() => {}));
+  detached(process.wait().catch(() => {}));
   return process;
 }
 

@@ -94,7 +94,7 @@ export function streamOf(source: AsyncIterable<Uint8Array>, onChunk: () => void)
       },
       cancel() {
         // Not awaited: it waits for a read under way, and so for a client that sends nothing.
-        detached(iterator.return?.());
+        detached(iterator.return?.().catch(() => {}));
       },
     },
     { highWaterMark: 0 },

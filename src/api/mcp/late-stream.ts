@@ -18,7 +18,7 @@ function streamed(answer: Promise<Response>, keepaliveMs: number): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
   const comment = new TextEncoder().encode(': keepalive\n\n');
-  const timer = setInterval(() => detached(writer.write(comment)), keepaliveMs).unref();
+  const timer = setInterval(() => detached(writer.write(comment).catch(() => {})), keepaliveMs).unref();
   detached(deliver(answer, writer).finally(() => clearInterval(timer)));
   const headers = {
     'content-type': 'text/event-stream',

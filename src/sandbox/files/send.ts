@@ -17,8 +17,8 @@ export async function sendAll<T>(
   let over = false;
   const stop = () => {
     over = true;
-    detached(source.cancel());
-    detached(run.input.abort());
+    detached(source.cancel().catch(() => {}));
+    detached(run.input.abort().catch(() => {}));
   };
   spoken.then(stop, stop);
   try {

@@ -35,7 +35,7 @@ export class EgressRelay implements AsyncDisposable {
   async #start(): Promise<void> {
     const process = await this.#container.exec(argv, { signal: this.#stop.signal });
     this.#process = process;
-    detached(process.stderr.cancel());
+    detached(process.stderr.cancel().catch(() => {}));
     using timers = new Timers();
     const reader = process.stdout.getReader();
     const first = await Promise.race([reader.read(), timers.after(startTimeout)]);

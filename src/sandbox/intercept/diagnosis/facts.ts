@@ -37,7 +37,7 @@ export async function lookInside(
     const signal = AbortSignal.timeout(deadline);
     const { argv, env } = ownBash('/opt/berth/bash', script, [what]);
     await using process = await container.exec(argv, { env, signal });
-    detached(process.stderr.cancel());
+    detached(process.stderr.cancel().catch(() => {}));
     return parseFacts(await readText(process.stdout));
   } catch {
     return undefined;

@@ -15,7 +15,7 @@ exit 0`;
 /** Whether processes other than the keeper hold its stdout, or its stderr. Rejects `sandbox_lost`. */
 export async function heldByOthers(container: Container, keeper: number): Promise<boolean> {
   await using process = await container.exec(['/bin/sh', '-c', script, 'sh', String(keeper)], { cwd: '/' });
-  detached(process.stderr.cancel());
+  detached(process.stderr.cancel().catch(() => {}));
   for await (const _ of process.stdout) return true;
   return false;
 }
